@@ -1,0 +1,71 @@
+// What the C++ tests share: a printed seed, random fills, and a count of the ISA levels exercised.
+#pragma once
+
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <random>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/aligned_buffer.h"
+#include "cpu/isa.h"
+
+namespace zeropoint::test {
+
+// ZEROPOINT_TEST_SEED repeats a failing run; otherwise the seed is new each time. It is printed
+// with every failure (use INFO(seed_note())).
+inline uint64_t seed() {
+  static const uint64_t value = [] {
+    const char* env = std::getenv("ZEROPOINT_TEST_SEED");
+    return env ? std::strtoull(env, nullptr, 10) : uint64_t{std::random_device{}()};
+  }();
+  return value;
+}
+inline std::string seed_note() { return "repeat with ZEROPOINT_TEST_SEED=" + std::to_string(seed()); }
+
+// A generator of its own for each test, so that tests stay independent of their order.
+inline std::mt19937_64 generator(const char* test_name) {
+  std::seed_seq seq{static_cast<uint64_t>(seed()), static_cast<uint64_t>(std::hash<std::string>{}(test_name))};
+  return std::mt19937_64(seq);
+}
+
+inline int64_t uniform(std::mt19937_64& g, int64_t lo, int64_t hi) {
+  return std::uniform_int_distribution<int64_t>(lo, hi)(g);
+}
+
+// A buffer with the slack that kernels may read past its end.
+template <typename T>
+class Buffer {
+ public:
+  explicit Buffer(size_t n, T fill = T{}) : buffer_(n * sizeof(T)), n_(n) {
+    for (size_t i = 0; i < n; ++i) data()[i] = fill;
+  }
+  T* data() { return buffer_.as<T>(); }
+  const T* data() const { return buffer_.as<T>(); }
+  T& operator[](size_t i) { return data()[i]; }
+  const T& operator[](size_t i) const { return data()[i]; }
+  size_t size() const { return n_; }
+
+ private:
+  AlignedBuffer buffer_;
+  size_t n_;
+};
+
+template <typename T>
+void fill_random(Buffer<T>& b, std::mt19937_64& g, int64_t lo, int64_t hi) {
+  for (size_t i = 0; i < b.size(); ++i) b[i] = static_cast<T>(uniform(g, lo, hi));
+}
+
+// Fails unless every ISA level that this CPU has ran at least one kernel of a family. A level that
+// has no kernel of its own in a family is exercised through the ones it includes.
+inline void require_all_levels(const char* family, const std::set<Isa>& exercised) {
+  for (Isa level : detected_isa_levels()) {
+    INFO("family " << family << ", ISA level " << isa_name(level));
+    CHECK(exercised.count(level) == 1);
+  }
+}
+
+}  // namespace zeropoint::test
