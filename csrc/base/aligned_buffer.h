@@ -22,8 +22,8 @@ class AlignedBuffer {
     const size_t padded = (bytes + kOverreadBytes + 63) / 64 * 64;
     data_.reset(padded < bytes ? nullptr : std::aligned_alloc(64, padded));
     if (!data_) {
-      throw Error(ErrorCode::out_of_memory,
-                  "cannot allocate " + std::to_string(bytes) + " bytes; use a smaller input or model");
+      throw Error(ErrorCode::out_of_memory, "cannot allocate " + std::to_string(bytes) +
+                                                " bytes; use a smaller input or model");
     }
   }
 

@@ -12,8 +12,10 @@ int usable_cpus();
 
 class ThreadPool {
  public:
-  // `threads` counts the calling thread; it is cut to usable_cpus(), except that values up to
-  // `usable_cpus()` are never exceeded silently: size() tells what was granted.
+  // `threads` >= 1 counts the calling thread and decides how work is split: size() == threads.
+  // At most usable_cpus() operating-system threads do the work; part p of a split belongs to
+  // thread p % that number. They are started by the first split of more than one part, and
+  // started anew in a child process after fork().
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -23,9 +25,10 @@ class ThreadPool {
 
   // Splits [0, count) into at most size() nearly equal ranges of at least `grain` items (a
   // function of count, grain and size() alone) and calls body(begin, end, part) once for each;
-  // `part` < size() names the range, for per-part scratch. Returns when all are done. The first
-  // exception a body throws is rethrown here. When another thread is inside the pool already,
-  // the caller runs the same ranges by itself: results never depend on who ran what.
+  // `part` < size() names the range, for per-part scratch. Returns when all are done. When bodies
+  // throw, the exception of the lowest part is rethrown here. When another thread is inside the
+  // pool already, or a body calls this again, the caller runs the same ranges by itself: results
+  // never depend on who ran what.
   using Body = std::function<void(int64_t begin, int64_t end, int part)>;
   void parallel_for(int64_t count, int64_t grain, const Body& body);
 

@@ -65,16 +65,16 @@ Isa resolve_isa(const std::string& name) {
   for (const IsaLevel& level : isa_levels()) {
     if (wanted != level.name) continue;
     if (!level.detected()) {
-      throw Error(ErrorCode::isa, source + " '" + wanted + "' needs " + level.features +
-                                      ", which this CPU lacks; it has: " +
-                                      names_of(detected_isa_levels()));
+      throw Error(ErrorCode::isa,
+                  source + " '" + wanted + "' needs " + level.features +
+                      ", which this CPU lacks; it has: " + names_of(detected_isa_levels()));
     }
     return level.isa;
   }
   std::vector<Isa> known;
   for (const IsaLevel& level : isa_levels()) known.push_back(level.isa);
-  throw Error(ErrorCode::isa, source + " '" + wanted + "' is unknown; this build knows: " +
-                                  names_of(known));
+  throw Error(ErrorCode::isa,
+              source + " '" + wanted + "' is unknown; this build knows: " + names_of(known));
 }
 
 IsaMask isa_mask(Isa cap) {

@@ -43,7 +43,9 @@ static inline act_t round_clamp(float value, const OutputClamp& out) {
 }
 
 // m[c] = (s_x * s_w[c]) / s_y in float32, in that order.
-static inline float requantize_multiplier(float s_x, float s_w, float s_y) { return (s_x * s_w) / s_y; }
+static inline float requantize_multiplier(float s_x, float s_w, float s_y) {
+  return (s_x * s_w) / s_y;
+}
 
 // Accumulator of a dot product -> activation.
 static inline act_t requantize(int32_t acc, float multiplier, const OutputClamp& out) {
@@ -62,7 +64,7 @@ static inline float dequantize(act_t q, const QuantParams& p) {
 
 // a + b with ma = s_a / s_y and mb = s_b / s_y (mb negated for a - b).
 static inline act_t add(act_t a, int32_t zero_a, float ma, act_t b, int32_t zero_b, float mb,
-                 const OutputClamp& out) {
+                        const OutputClamp& out) {
   const float x = static_cast<float>(static_cast<int32_t>(a) - zero_a) * ma;
   const float y = static_cast<float>(static_cast<int32_t>(b) - zero_b) * mb;
   return round_clamp(x + y, out);
@@ -70,9 +72,8 @@ static inline act_t add(act_t a, int32_t zero_a, float ma, act_t b, int32_t zero
 
 // a * b with m = (s_a * s_b) / s_y; the product of the differences is an exact integer.
 static inline act_t mul(act_t a, int32_t zero_a, act_t b, int32_t zero_b, float m,
-                 const OutputClamp& out) {
-  const int32_t product =
-      (static_cast<int32_t>(a) - zero_a) * (static_cast<int32_t>(b) - zero_b);
+                        const OutputClamp& out) {
+  const int32_t product = (static_cast<int32_t>(a) - zero_a) * (static_cast<int32_t>(b) - zero_b);
   return round_clamp(static_cast<float>(product) * m, out);
 }
 

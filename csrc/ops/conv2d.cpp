@@ -1,0 +1,433 @@
+// conv2d: a GEMM whose rows are found through an offset table, or a depthwise kernel.
+//
+// Forms of the GEMM, all with the same weights in the same order over k (ky, kx, channel):
+// - pointwise: rows are read as they lie, the whole batch at once;
+// - general: an offset table [pixel][ky * kw + kx] of one image; outside taps read a padding row;
+// - row-merged, for inputs of few channels: the image is copied once into a padded buffer, where
+//   the kw * C bytes of a kernel row are contiguous, so a tap is a whole kernel row.
+// Groups of few channels are packed side by side (block-diagonal weights) to fill the vectors.
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+
+#include "kernels/depthwise_f32/depthwise_f32.h"
+#include "kernels/depthwise_s8/depthwise_s8.h"
+#include "ops/factories.h"
+#include "ops/layer_weights.h"
+#include "ops/window.h"
+
+namespace zeropoint {
+namespace {
+
+// Below this many input channels a tap alone is too short to keep the dot products busy.
+constexpr int kRowMergeDepth = 16;
+// Groups are packed together until a block has this many output channels.
+constexpr int kMinBlockColumns = 16;
+
+// What both forms check and know.
+template <typename T>
+struct ConvShape {
+  Window window;
+  int64_t groups = 1;
+  int64_t in_channels = 0, out_channels = 0;
+
+  ConvShape(const NodeInfo& node, const LayerWeights<T>& weights) {
+    const Shape& w = node.input(1).shape;
+    if (w.rank() != 4) {
+      throw Error(ErrorCode::invalid_model,
+                  "weights must be [O, kh, kw, I / groups], found " + w.to_string());
+    }
+    window = read_window(node.attributes, w[1], w[2]);
+    groups = node.attributes.get_int("groups", 1);
+    if (groups < 1 || w[0] % groups != 0) {
+      throw Error(ErrorCode::invalid_model, std::to_string(groups) + " groups do not divide " +
+                                                std::to_string(w[0]) + " output channels");
+    }
+    out_channels = weights.n;
+    in_channels = checked_mul(weights.depth, groups, "the input's channel count");
+  }
+
+  std::vector<Shape> infer(const std::vector<Shape>& inputs) const {
+    const Shape& x = inputs.at(0);
+    if (x.rank() != 4 || x[3] != in_channels) {
+      throw Error(
+          ErrorCode::invalid_argument,
+          "input must be [N, H, W, " + std::to_string(in_channels) + "], found " + x.to_string());
+    }
+    return {window_output_shape(window, x, out_channels)};
+  }
+
+  int64_t macs(const Shape& y, int64_t depth) const { return y.elements() * window.taps() * depth; }
+};
+
+// Offsets with each tap list written `repeat` times over.
+std::vector<int32_t> repeat_taps(const std::vector<int32_t>& offsets, int taps, int repeat) {
+  if (repeat == 1) return offsets;
+  std::vector<int32_t> out;
+  out.reserve(offsets.size() * static_cast<size_t>(repeat));
+  for (size_t p = 0; p < offsets.size(); p += static_cast<size_t>(taps)) {
+    for (int r = 0; r < repeat; ++r) {
+      out.insert(out.end(), offsets.begin() + static_cast<ptrdiff_t>(p),
+                 offsets.begin() + static_cast<ptrdiff_t>(p) + taps);
+    }
+  }
+  return out;
+}
+
+// -- GEMM form -------------------------------------------------------------------------------
+
+template <typename T>
+class GemmConv final : public Op {
+ public:
+  GemmConv(const NodeInfo& node, const LayerWeights<T>& weights, const OpContext& context)
+      : shape_(node, weights),
+        threads_(context.threads),
+        depth_(weights.depth),
+        pad_value_(weights.pad_value) {
+    const Window& window = shape_.window;
+    row_merged_ = shape_.groups == 1 && weights.repeat == 1 && depth_ < kRowMergeDepth &&
+                  window.kernel[1] > 1 && window.dilations[1] == 1;
+    taps_ = row_merged_ ? static_cast<int>(window.kernel[0]) : weights.taps;
+    repeat_ = weights.repeat;
+    pack_blocks(weights, context.isa);
+    pad_row_ = filled_buffer<T>(block_depth_, pad_value_);
+  }
+
+  std::vector<Shape> infer(const std::vector<Shape>& inputs) const override {
+    return shape_.infer(inputs);
+  }
+  std::unique_ptr<Plan> plan(const std::vector<Shape>& inputs,
+                             const std::vector<Shape>& outputs) const override;
+  size_t packed_bytes() const override {
+    size_t bytes = 0;
+    for (const PackedGemm<T>& block : blocks_) bytes += block.packed_bytes();
+    return bytes;
+  }
+
+ private:
+  class ConvPlan;
+
+  void pack_blocks(const LayerWeights<T>& weights, IsaMask isa) {
+    const int groups = static_cast<int>(shape_.groups), group_n = weights.n / groups;
+    int merge = 1;  // groups side by side in one block
+    if constexpr (!std::is_same_v<T, float>) {
+      while (merge < groups && (groups % merge != 0 || merge * group_n < kMinBlockColumns)) ++merge;
+    }
+    block_n_ = merge * group_n;
+    block_depth_ =
+        row_merged_ ? static_cast<int>(shape_.window.kernel[1]) * depth_ : merge * depth_;
+    const size_t group_weights = static_cast<size_t>(group_n) * static_cast<size_t>(weights.taps) *
+                                 static_cast<size_t>(depth_);
+    blocks_.reserve(static_cast<size_t>(groups / merge));
+    for (int g = 0; g < groups; g += merge) {
+      const auto* source = weights.values.data() + static_cast<size_t>(g) * group_weights;
+      if (merge == 1) {
+        blocks_.push_back(weights.pack(source, g * group_n, block_n_, taps_, block_depth_, isa));
+        continue;
+      }
+      // Output channel c of group i reads only its own group's channels; all others weigh zero.
+      std::vector<typename LayerWeights<T>::Element> diagonal(static_cast<size_t>(block_n_) *
+                                                              static_cast<size_t>(taps_) *
+                                                              static_cast<size_t>(block_depth_));
+      for (int c = 0; c < block_n_; ++c) {
+        for (int t = 0; t < taps_; ++t) {
+          const size_t row =
+              static_cast<size_t>(c) * static_cast<size_t>(taps_) + static_cast<size_t>(t);
+          std::copy_n(source + row * static_cast<size_t>(depth_), depth_,
+                      diagonal.begin() +
+                          static_cast<ptrdiff_t>(row * static_cast<size_t>(block_depth_)) +
+                          c / group_n * depth_);
+        }
+      }
+      blocks_.push_back(
+          weights.pack(diagonal.data(), g * group_n, block_n_, taps_, block_depth_, isa));
+    }
+  }
+
+  ConvShape<T> shape_;
+  int threads_;
+  int depth_;  // input channels of one group
+  T pad_value_;
+  bool row_merged_ = false;
+  int taps_ = 1, repeat_ = 1;
+  int block_n_ = 0, block_depth_ = 0;
+  std::vector<PackedGemm<T>> blocks_;
+  AlignedBuffer pad_row_;
+};
+
+template <typename T>
+class GemmConv<T>::ConvPlan final : public Plan {
+ public:
+  ConvPlan(const GemmConv& op, const Shape& x, const Shape& y) : op_(op) {
+    const Window& window = op.shape_.window;
+    images_ = y[0];
+    rows_ = y[1] * y[2];
+    x_image_ = Shape{x[1], x[2], x[3]}.elements();
+    y_image_ = Shape{y[1], y[2], y[3]}.elements();
+    if (op.row_merged_) {
+      plan_row_merged(x, y);
+    } else if (window.is_pointwise() && op.repeat_ == 1) {
+      rows_ *= images_;
+      images_ = 1;
+    } else {
+      offsets_ = repeat_taps(build_offsets(window, x[1], x[2], x[3]),
+                             static_cast<int>(window.taps()), op.repeat_);
+    }
+    gemm_scratch_ = op.blocks_[0].scratch_bytes() * static_cast<size_t>(op.threads_);
+    scratch_bytes = gemm_scratch_ + padded_bytes_;
+    macs = op.shape_.macs(y, op.depth_);
+    kernel = op.blocks_[0].kernel_name();
+    isa = op.blocks_[0].kernel_isa();
+  }
+
+  void run(const void* const* inputs, void* const* outputs, RunContext& context) const override {
+    const T* x = static_cast<const T*>(inputs[0]);
+    T* y = static_cast<T*>(outputs[0]);
+    T* padded = reinterpret_cast<T*>(static_cast<char*>(context.scratch) + gemm_scratch_);
+    for (int64_t image = 0; image < images_; ++image, x += x_image_, y += y_image_) {
+      const T* base = x;
+      if (padded_bytes_ != 0) {
+        copy_padded(x, padded, context.pool);
+        base = padded;
+      }
+      for (size_t b = 0; b < op_.blocks_.size(); ++b) {
+        Rows<T> rows;
+        rows.base = base + b * static_cast<size_t>(op_.block_depth_);
+        rows.stride = op_.shape_.in_channels;
+        rows.offsets = offsets_.empty() ? nullptr : offsets_.data();
+        rows.pad_row = op_.pad_row_.template as<T>();
+        rows.taps = op_.taps_;
+        rows.depth = op_.block_depth_;
+        run_parallel(op_.blocks_[b], rows, y + b * static_cast<size_t>(op_.block_n_),
+                     op_.shape_.out_channels, rows_, context.pool, context.scratch);
+      }
+    }
+  }
+
+ private:
+  void plan_row_merged(const Shape& x, const Shape& y) {
+    const Window& window = op_.shape_.window;
+    const int64_t channels = x[3];
+    height_ = x[1];
+    row_ = x[2] * channels;
+    padded_height_ = height_;
+    padded_row_ = row_;
+    if (window.pads != std::array<int64_t, 4>{0, 0, 0, 0}) {
+      padded_height_ = (y[1] - 1) * window.strides[0] + window.extent(0);
+      padded_row_ = ((y[2] - 1) * window.strides[1] + window.extent(1)) * channels;
+      const int64_t bytes =
+          checked_mul(Shape{padded_height_, padded_row_}.elements(), sizeof(T), "a padded image");
+      padded_bytes_ = static_cast<size_t>(bytes) + kOverreadBytes;
+    }
+    check_offset_range(padded_height_ * padded_row_);
+    offsets_.reserve(static_cast<size_t>(rows_ * op_.taps_));
+    for (int64_t oy = 0; oy < y[1]; ++oy) {
+      for (int64_t ox = 0; ox < y[2]; ++ox) {
+        for (int64_t ky = 0; ky < op_.taps_; ++ky) {
+          const int64_t row = oy * window.strides[0] + ky * window.dilations[0];
+          offsets_.push_back(
+              static_cast<int32_t>(row * padded_row_ + ox * window.strides[1] * channels));
+        }
+      }
+    }
+  }
+
+  void copy_padded(const T* x, T* padded, ThreadPool& pool) const {
+    const Window& window = op_.shape_.window;
+    const int64_t top = window.pads[0];
+    const int64_t left = std::min(window.pads[1] * op_.shape_.in_channels, padded_row_);
+    const int64_t copied = std::min(row_, padded_row_ - left);
+    const int64_t grain = std::max<int64_t>(1, (1 << 17) / std::max<int64_t>(1, padded_row_));
+    pool.parallel_for(padded_height_, grain, [&](int64_t begin, int64_t end, int) {
+      for (int64_t r = begin; r < end; ++r) {
+        T* to = padded + r * padded_row_;
+        if (r < top || r - top >= height_) {
+          std::fill_n(to, padded_row_, op_.pad_value_);
+          continue;
+        }
+        std::fill_n(to, left, op_.pad_value_);
+        std::memcpy(to + left, x + (r - top) * row_, static_cast<size_t>(copied) * sizeof(T));
+        std::fill(to + left + copied, to + padded_row_, op_.pad_value_);
+      }
+    });
+  }
+
+  const GemmConv& op_;
+  int64_t images_ = 0, rows_ = 0, x_image_ = 0, y_image_ = 0;
+  std::vector<int32_t> offsets_;
+  // Row-merged form: rows of the image, and of its padded copy, in elements.
+  int64_t height_ = 0, row_ = 0, padded_height_ = 0, padded_row_ = 0;
+  size_t gemm_scratch_ = 0, padded_bytes_ = 0;
+};
+
+template <typename T>
+std::unique_ptr<Plan> GemmConv<T>::plan(const std::vector<Shape>& inputs,
+                                        const std::vector<Shape>& outputs) const {
+  return std::make_unique<ConvPlan>(*this, inputs[0], outputs[0]);
+}
+
+// -- depthwise form --------------------------------------------------------------------------
+
+// The chosen kernel with its weights in the layout it wants.
+class DepthwiseS8 {
+ public:
+  DepthwiseS8(const LayerWeights<act_t>& weights, IsaMask isa)
+      : kernel_(depthwise_s8::select({weights.taps, weights.n}, isa)),
+        packed_(kernel_.packed_bytes(weights.taps, weights.n)),
+        clamp_(weights.clamp) {
+    std::vector<int8_t> by_tap = transpose(weights);
+    depthwise_s8::PackArgs args;
+    args.weights = by_tap.data();
+    args.bias = weights.bias_s32.data();
+    args.multiplier = weights.multiplier.data();
+    args.taps = weights.taps;
+    args.channels = weights.n;
+    kernel_.pack(args, packed_.data());
+  }
+
+  void run(const Rows<act_t>& x, act_t* y, int64_t begin, int64_t end) const {
+    depthwise_s8::RunArgs args;
+    args.x = x;
+    args.packed = packed_.data();
+    args.y = y;
+    args.y_stride = x.depth;
+    args.clamp = clamp_;
+    args.pixel_begin = begin;
+    args.pixel_end = end;
+    kernel_.run(args);
+  }
+
+  template <typename T>
+  static std::vector<typename LayerWeights<T>::Element> transpose(const LayerWeights<T>& weights) {
+    const auto taps = static_cast<size_t>(weights.taps), n = static_cast<size_t>(weights.n);
+    std::vector<typename LayerWeights<T>::Element> by_tap(taps * n);
+    for (size_t c = 0; c < n; ++c) {
+      for (size_t t = 0; t < taps; ++t) by_tap[t * n + c] = weights.values[c * taps + t];
+    }
+    return by_tap;
+  }
+
+  const char* kernel_name() const { return kernel_.name; }
+  Isa kernel_isa() const { return kernel_.isa; }
+  size_t packed_bytes() const { return packed_.size(); }
+
+ private:
+  const depthwise_s8::Kernel& kernel_;
+  AlignedBuffer packed_;
+  OutputClamp clamp_;
+};
+
+class DepthwiseF32 {
+ public:
+  DepthwiseF32(const LayerWeights<float>& weights, IsaMask isa)
+      : kernel_(depthwise_f32::select(isa)),
+        weights_(DepthwiseS8::transpose(weights)),
+        bias_(weights.bias_f32),
+        clip_(weights.clip) {}
+
+  void run(const Rows<float>& x, float* y, int64_t begin, int64_t end) const {
+    depthwise_f32::RunArgs args;
+    args.x = x;
+    args.weights = weights_.data();
+    args.bias = bias_.data();
+    args.y = y;
+    args.y_stride = x.depth;
+    args.lo = clip_.lo;
+    args.hi = clip_.hi;
+    args.pixel_begin = begin;
+    args.pixel_end = end;
+    kernel_.run(args);
+  }
+
+  const char* kernel_name() const { return kernel_.name; }
+  Isa kernel_isa() const { return kernel_.isa; }
+  size_t packed_bytes() const { return weights_.size() * sizeof(float); }
+
+ private:
+  const depthwise_f32::Kernel& kernel_;
+  std::vector<float> weights_, bias_;
+  FloatClip clip_;
+};
+
+template <typename T>
+class DepthwiseConv final : public Op {
+  using Kernel = std::conditional_t<std::is_same_v<T, float>, DepthwiseF32, DepthwiseS8>;
+
+ public:
+  DepthwiseConv(const NodeInfo& node, const LayerWeights<T>& weights, const OpContext& context)
+      : shape_(node, weights),
+        taps_(weights.taps),
+        repeat_(weights.repeat),
+        kernel_(weights, context.isa),
+        pad_row_(filled_buffer<T>(weights.n, weights.pad_value)) {}
+
+  std::vector<Shape> infer(const std::vector<Shape>& inputs) const override {
+    return shape_.infer(inputs);
+  }
+  std::unique_ptr<Plan> plan(const std::vector<Shape>& inputs,
+                             const std::vector<Shape>& outputs) const override {
+    return std::make_unique<DepthwisePlan>(*this, inputs[0], outputs[0]);
+  }
+  size_t packed_bytes() const override { return kernel_.packed_bytes(); }
+
+ private:
+  class DepthwisePlan final : public Plan {
+   public:
+    DepthwisePlan(const DepthwiseConv& op, const Shape& x, const Shape& y)
+        : op_(op),
+          images_(y[0]),
+          pixels_(y[1] * y[2]),
+          x_image_(Shape{x[1], x[2], x[3]}.elements()),
+          y_image_(Shape{y[1], y[2], y[3]}.elements()),
+          offsets_(repeat_taps(build_offsets(op.shape_.window, x[1], x[2], x[3]),
+                               static_cast<int>(op.shape_.window.taps()), op.repeat_)) {
+      macs = op.shape_.macs(y, 1);
+      kernel = op.kernel_.kernel_name();
+      isa = op.kernel_.kernel_isa();
+    }
+
+    void run(const void* const* inputs, void* const* outputs, RunContext& context) const override {
+      Rows<T> rows;
+      rows.base = static_cast<const T*>(inputs[0]);
+      rows.offsets = offsets_.data();
+      rows.pad_row = op_.pad_row_.template as<T>();
+      rows.taps = op_.taps_;
+      rows.depth = static_cast<int>(op_.shape_.out_channels);
+      T* y = static_cast<T*>(outputs[0]);
+      const int64_t pixel_macs = int64_t{rows.taps} * rows.depth;
+      const int64_t grain =
+          std::max<int64_t>(1, kMacsPerPart / 8 / std::max<int64_t>(1, pixel_macs));
+      for (int64_t image = 0; image < images_; ++image, rows.base += x_image_, y += y_image_) {
+        context.pool.parallel_for(pixels_, grain, [&](int64_t begin, int64_t end, int) {
+          op_.kernel_.run(rows, y, begin, end);
+        });
+      }
+    }
+
+   private:
+    const DepthwiseConv& op_;
+    int64_t images_, pixels_, x_image_, y_image_;
+    std::vector<int32_t> offsets_;
+  };
+
+  ConvShape<T> shape_;
+  int taps_, repeat_;
+  Kernel kernel_;
+  AlignedBuffer pad_row_;
+};
+
+}  // namespace
+
+std::unique_ptr<Op> make_conv2d(const NodeInfo& node, const OpContext& context) {
+  return make_by_precision(node, [&](auto element) -> std::unique_ptr<Op> {
+    using T = decltype(element);
+    const LayerWeights<T> weights = read_layer_weights<T>(node);
+    if (weights.depth == 1 && weights.n == node.attributes.get_int("groups", 1)) {
+      return std::make_unique<DepthwiseConv<T>>(node, weights, context);
+    }
+    return std::make_unique<GemmConv<T>>(node, weights, context);
+  });
+}
+
+}  // namespace zeropoint

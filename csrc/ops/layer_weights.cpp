@@ -1,0 +1,79 @@
+#include "ops/layer_weights.h"
+
+#include <limits>
+
+namespace zeropoint {
+
+template <>
+PackedGemm<act_t> LayerWeights<act_t>::pack(const int8_t* weights, int n_begin, int n_count,
+                                            int block_taps, int block_depth, IsaMask isa) const {
+  gemm_s8::PackArgs args;
+  args.weights = weights;
+  args.bias = bias_s32.data() + n_begin;
+  args.multiplier = multiplier.data() + n_begin;
+  args.n = n_count;
+  args.taps = block_taps;
+  args.depth = block_depth;
+  return PackedGemm<act_t>(args, clamp, isa);
+}
+
+template <>
+PackedGemm<float> LayerWeights<float>::pack(const float* weights, int n_begin, int n_count,
+                                            int block_taps, int block_depth, IsaMask isa) const {
+  gemm_f32::PackArgs args;
+  args.weights = weights;
+  args.n_stride = static_cast<ptrdiff_t>(block_taps) * block_depth;
+  args.bias = bias_f32.data() + n_begin;
+  args.n = n_count;
+  args.taps = block_taps;
+  args.depth = block_depth;
+  return PackedGemm<float>(args, clip, isa);
+}
+
+template <>
+LayerWeights<act_t> read_layer_weights<act_t>(const NodeInfo& node) {
+  const ValueInfo &x = node.input(0), &y = node.output();
+  QuantizedWeights q = read_quantized_weights(x, node.input(1), node.optional_input(2), y);
+  LayerWeights<act_t> layer;
+  layer.n = q.n;
+  layer.taps = q.taps;
+  layer.depth = q.depth;
+  layer.repeat = q.repeat;
+  layer.values = std::move(q.values);
+  layer.bias_s32 = std::move(q.bias);
+  layer.multiplier = std::move(q.multiplier);
+  layer.clamp = output_clamp(node, y);
+  layer.pad_value = static_cast<act_t>(x.quant.zero_point);
+  return layer;
+}
+
+template <>
+LayerWeights<float> read_layer_weights<float>(const NodeInfo& node) {
+  const ValueInfo& w = node.input(1);
+  if (node.output().dtype != DType::f32) {
+    throw Error(ErrorCode::invalid_model, "output '" + node.output().name + "' is " +
+                                              dtype_name(node.output().dtype) +
+                                              ", but the input is float32");
+  }
+  if (!w.is_constant() || w.dtype != DType::f32 || w.shape.rank() < 2) {
+    throw Error(ErrorCode::invalid_model,
+                "weights '" + w.name + "' must be a float32 constant of rank 2 or more");
+  }
+  const int64_t count = w.shape.elements();
+  if (count <= 0 || count > std::numeric_limits<int32_t>::max()) {
+    throw Error(ErrorCode::invalid_model, "weights '" + w.name + "' have the shape " +
+                                              w.shape.to_string() +
+                                              ", which is empty or too large");
+  }
+  LayerWeights<float> layer;
+  layer.n = static_cast<int>(w.shape[0]);
+  layer.taps = static_cast<int>(w.shape.elements(1, w.shape.rank() - 1));
+  layer.depth = static_cast<int>(w.shape.back());
+  const float* data = w.constant->as<float>();
+  layer.values.assign(data, data + count);
+  layer.bias_f32 = read_float_bias(node.optional_input(2), layer.n);
+  layer.clip = float_clip(node);
+  return layer;
+}
+
+}  // namespace zeropoint

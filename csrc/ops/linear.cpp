@@ -1,0 +1,97 @@
+// linear: y[..., N] = x[..., K] w[N, K]^T + bias, a GEMM over all leading axes at once.
+
+#include <memory>
+
+#include "ops/factories.h"
+#include "ops/layer_weights.h"
+#include "ops/window.h"
+
+namespace zeropoint {
+namespace {
+
+template <typename T>
+class Linear final : public Op {
+ public:
+  Linear(const NodeInfo& node, const OpContext& context)
+      : Linear(node, read_layer_weights<T>(node), context) {}
+
+  std::vector<Shape> infer(const std::vector<Shape>& inputs) const override {
+    const Shape& x = inputs.at(0);
+    if (x.rank() < 1 || x.back() != depth_) {
+      throw Error(ErrorCode::invalid_argument, "input must have " + std::to_string(depth_) +
+                                                   " elements along its last axis, found " +
+                                                   x.to_string());
+    }
+    Shape y = x;
+    y[y.rank() - 1] = gemm_.n();
+    y.elements();
+    return {y};
+  }
+
+  std::unique_ptr<Plan> plan(const std::vector<Shape>& inputs,
+                             const std::vector<Shape>&) const override {
+    return std::make_unique<LinearPlan>(*this, inputs[0]);
+  }
+
+  size_t packed_bytes() const override { return gemm_.packed_bytes(); }
+
+ private:
+  Linear(const NodeInfo& node, const LayerWeights<T>& weights, const OpContext& context)
+      : threads_(context.threads),
+        depth_(weights.depth),
+        repeat_(weights.repeat),
+        gemm_(weights.pack(weights.values.data(), 0, weights.n, weights.taps, weights.depth,
+                           context.isa)) {
+    if (node.input(1).shape.rank() != 2) {
+      throw Error(ErrorCode::invalid_model,
+                  "weights must be [N, K], found " + node.input(1).shape.to_string());
+    }
+  }
+
+  class LinearPlan final : public Plan {
+   public:
+    LinearPlan(const Linear& op, const Shape& x) : op_(op), rows_(x.elements(0, x.rank() - 1)) {
+      if (op.repeat_ > 1) {
+        check_offset_range(x.elements());
+        for (int64_t m = 0; m < rows_; ++m) {
+          offsets_.insert(offsets_.end(), static_cast<size_t>(op.repeat_),
+                          static_cast<int32_t>(m * op.depth_));
+        }
+      }
+      macs = checked_mul(rows_, int64_t{op.depth_} * op.gemm_.n(), "a layer's work");
+      scratch_bytes = op.gemm_.scratch_bytes() * static_cast<size_t>(op.threads_);
+      kernel = op.gemm_.kernel_name();
+      isa = op.gemm_.kernel_isa();
+    }
+
+    void run(const void* const* inputs, void* const* outputs, RunContext& context) const override {
+      Rows<T> rows;
+      rows.base = static_cast<const T*>(inputs[0]);
+      rows.stride = op_.depth_;
+      rows.offsets = offsets_.empty() ? nullptr : offsets_.data();
+      rows.taps = op_.repeat_;
+      rows.depth = op_.depth_;
+      run_parallel(op_.gemm_, rows, static_cast<T*>(outputs[0]), op_.gemm_.n(), rows_, context.pool,
+                   context.scratch);
+    }
+
+   private:
+    const Linear& op_;
+    int64_t rows_;
+    std::vector<int32_t> offsets_;
+  };
+
+  int threads_;
+  int depth_, repeat_;
+  PackedGemm<T> gemm_;
+};
+
+}  // namespace
+
+std::unique_ptr<Op> make_linear(const NodeInfo& node, const OpContext& context) {
+  return make_by_precision(node, [&](auto element) -> std::unique_ptr<Op> {
+    return std::make_unique<Linear<decltype(element)>>(node, context);
+  });
+}
+
+}  // namespace zeropoint

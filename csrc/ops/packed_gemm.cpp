@@ -1,0 +1,90 @@
+#include "ops/packed_gemm.h"
+
+#include <algorithm>
+
+namespace zeropoint {
+
+PackedGemm<act_t>::PackedGemm(const gemm_s8::PackArgs& weights, const OutputClamp& clamp,
+                              IsaMask isa)
+    : kernel_(gemm_s8::select({0, weights.n, weights.taps, weights.depth}, isa)),
+      n_(weights.n),
+      scratch_bytes_(
+          round_up<size_t>(kernel_.scratch_bytes(weights.n, weights.taps, weights.depth), 64)),
+      packed_(kernel_.packed_bytes(weights.n, weights.taps, weights.depth)),
+      clamp_(clamp) {
+  kernel_.pack(weights, packed_.data());
+}
+
+void PackedGemm<act_t>::run(const Rows<act_t>& a, act_t* c, ptrdiff_t c_stride, int64_t m_begin,
+                            int64_t m_end, int n_begin, int n_end, void* scratch) const {
+  gemm_s8::RunArgs args;
+  args.a = a;
+  args.packed = packed_.data();
+  args.n = n_;
+  args.c = c;
+  args.c_stride = c_stride;
+  args.clamp = clamp_;
+  args.m_begin = m_begin;
+  args.m_end = m_end;
+  args.n_begin = n_begin;
+  args.n_end = n_end;
+  args.scratch = scratch;
+  kernel_.run(args);
+}
+
+PackedGemm<float>::PackedGemm(const gemm_f32::PackArgs& weights, const FloatClip& clip, IsaMask isa)
+    : kernel_(gemm_f32::select({0, weights.n, weights.taps, weights.depth}, isa)),
+      n_(weights.n),
+      packed_(kernel_.packed_bytes(weights.n, weights.taps, weights.depth)),
+      clip_(clip) {
+  kernel_.pack(weights, packed_.data());
+}
+
+void PackedGemm<float>::run(const Rows<float>& a, float* c, ptrdiff_t c_stride, int64_t m_begin,
+                            int64_t m_end, int n_begin, int n_end, void*) const {
+  gemm_f32::RunArgs args;
+  args.a = a;
+  args.packed = packed_.data();
+  args.n = n_;
+  args.c = c;
+  args.c_stride = c_stride;
+  args.lo = clip_.lo;
+  args.hi = clip_.hi;
+  args.m_begin = m_begin;
+  args.m_end = m_end;
+  args.n_begin = n_begin;
+  args.n_end = n_end;
+  kernel_.run(args);
+}
+
+template <typename T>
+void run_parallel(const PackedGemm<T>& gemm, const Rows<T>& a, T* c, ptrdiff_t c_stride, int64_t m,
+                  ThreadPool& pool, void* scratch) {
+  constexpr int block = PackedGemm<T>::kColumnBlock;
+  const int n = gemm.n(), mr = gemm.mr();
+  const int64_t tiles = ceil_div<int64_t>(m, mr), blocks = ceil_div(n, block);
+  const int64_t row_macs = int64_t{a.taps} * a.depth * n;
+  const auto part_scratch = [&](int part) {
+    return static_cast<char*>(scratch) + static_cast<size_t>(part) * gemm.scratch_bytes();
+  };
+  if (tiles >= pool.size() || tiles >= blocks) {
+    const int64_t grain = std::max<int64_t>(1, kMacsPerPart / std::max<int64_t>(1, row_macs * mr));
+    pool.parallel_for(tiles, grain, [&](int64_t begin, int64_t end, int part) {
+      gemm.run(a, c, c_stride, begin * mr, std::min(m, end * mr), 0, n, part_scratch(part));
+    });
+  } else {
+    const int64_t block_macs = row_macs / std::max(1, n) * block * m;
+    const int64_t grain = std::max<int64_t>(1, kMacsPerPart / std::max<int64_t>(1, block_macs));
+    pool.parallel_for(blocks, grain, [&](int64_t begin, int64_t end, int part) {
+      gemm.run(a, c, c_stride, 0, m, static_cast<int>(begin) * block,
+               std::min(n, static_cast<int>(end) * block), part_scratch(part));
+    });
+  }
+}
+
+template void run_parallel<act_t>(const PackedGemm<act_t>&, const Rows<act_t>&, act_t*, ptrdiff_t,
+                                  int64_t, ThreadPool&, void*);
+template void run_parallel<float>(const PackedGemm<float>&, const Rows<float>&, float*, ptrdiff_t,
+                                  int64_t, ThreadPool&, void*);
+
+}  // namespace zeropoint

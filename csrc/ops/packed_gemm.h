@@ -1,0 +1,82 @@
+// One weight matrix, packed for the kernel that will run it: the same face for int8 and float32, so
+// that convolutions and linear layers are written once.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "base/aligned_buffer.h"
+#include "base/thread_pool.h"
+#include "kernels/gemm_f32/gemm_f32.h"
+#include "kernels/gemm_s8/gemm_s8.h"
+#include "ops/quantized_weights.h"
+
+namespace zeropoint {
+
+template <typename T>
+class PackedGemm;
+
+template <>
+class PackedGemm<act_t> {
+ public:
+  PackedGemm(const gemm_s8::PackArgs& weights, const OutputClamp& clamp, IsaMask isa);
+
+  // Computes rows [m_begin, m_end) and columns [n_begin, n_end) of C.
+  void run(const Rows<act_t>& a, act_t* c, ptrdiff_t c_stride, int64_t m_begin, int64_t m_end,
+           int n_begin, int n_end, void* scratch) const;
+
+  static constexpr int kColumnBlock = gemm_s8::kColumnBlock;
+  int n() const { return n_; }
+  int mr() const { return kernel_.mr; }
+  size_t scratch_bytes() const { return scratch_bytes_; }  // for each thread
+  size_t packed_bytes() const { return packed_.size(); }
+  const char* kernel_name() const { return kernel_.name; }
+  Isa kernel_isa() const { return kernel_.isa; }
+
+ private:
+  const gemm_s8::Kernel& kernel_;
+  int n_;
+  size_t scratch_bytes_;
+  AlignedBuffer packed_;
+  OutputClamp clamp_;
+};
+
+template <>
+class PackedGemm<float> {
+ public:
+  PackedGemm(const gemm_f32::PackArgs& weights, const FloatClip& clip, IsaMask isa);
+
+  void run(const Rows<float>& a, float* c, ptrdiff_t c_stride, int64_t m_begin, int64_t m_end,
+           int n_begin, int n_end, void* scratch) const;
+
+  static constexpr int kColumnBlock = gemm_f32::kColumnBlock;
+  int n() const { return n_; }
+  int mr() const { return kernel_.mr; }
+  size_t scratch_bytes() const { return 0; }
+  size_t packed_bytes() const { return packed_.size(); }
+  const char* kernel_name() const { return kernel_.name; }
+  Isa kernel_isa() const { return kernel_.isa; }
+
+ private:
+  const gemm_f32::Kernel& kernel_;
+  int n_;
+  AlignedBuffer packed_;
+  FloatClip clip_;
+};
+
+// A part of the work for one thread is worth at least this many multiply-accumulates.
+inline constexpr int64_t kMacsPerPart = 1 << 20;
+
+// All of C = A x B, split over the pool: by tiles of rows where there are enough of them, else by
+// blocks of columns (never over k). `scratch` holds scratch_bytes() for each part of the pool.
+template <typename T>
+void run_parallel(const PackedGemm<T>& gemm, const Rows<T>& a, T* c, ptrdiff_t c_stride, int64_t m,
+                  ThreadPool& pool, void* scratch);
+
+extern template void run_parallel<act_t>(const PackedGemm<act_t>&, const Rows<act_t>&, act_t*,
+                                         ptrdiff_t, int64_t, ThreadPool&, void*);
+extern template void run_parallel<float>(const PackedGemm<float>&, const Rows<float>&, float*,
+                                         ptrdiff_t, int64_t, ThreadPool&, void*);
+
+}  // namespace zeropoint
