@@ -202,7 +202,7 @@ int usable_cpus() {
 }
 
 struct ThreadPool::State {
-  explicit State(int threads) : size(threads), threads(std::min(threads, usable_cpus())) {}
+  explicit State(int parts) : size(parts), threads(std::min(parts, usable_cpus())) {}
   ~State() {
     Team* last = team.load();
     if (last != nullptr && last->of_this_process()) delete last;
