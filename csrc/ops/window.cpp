@@ -45,28 +45,6 @@ void check_kernel(const std::array<int64_t, 2>& kernel) {
   }
 }
 
-// For each output position and each tap along one axis: the input position, or -1 outside.
-std::vector<int64_t> axis_positions(const Window& window, int axis, int64_t size) {
-  const auto a = static_cast<size_t>(axis);
-  const int64_t outputs = output_size(window, axis, size);
-  checked_mul(outputs, window.kernel[a], "a window's table of positions");
-  if (outputs * window.kernel[a] > kMaxOffsets) {
-    throw Error(ErrorCode::unsupported, "a window of " + std::to_string(window.kernel[a]) +
-                                            " taps over " + std::to_string(outputs) +
-                                            " output positions is too large");
-  }
-  std::vector<int64_t> positions(static_cast<size_t>(outputs * window.kernel[a]));
-  size_t i = 0;
-  for (int64_t o = 0; o < outputs; ++o) {
-    const int64_t start = o * window.strides[a] - window.pads[a];
-    for (int64_t k = 0; k < window.kernel[a]; ++k) {
-      const int64_t position = start + k * window.dilations[a];
-      positions[i++] = position >= 0 && position < size ? position : -1;
-    }
-  }
-  return positions;
-}
-
 }  // namespace
 
 Window read_window(const Attributes& attributes, int64_t kernel_height, int64_t kernel_width) {
@@ -121,30 +99,29 @@ void check_offset_range(int64_t elements) {
 std::vector<int32_t> build_offsets(const Window& window, int64_t height, int64_t width,
                                    int64_t pixel_stride) {
   check_offset_range(checked_mul(checked_mul(height, width, "an image"), pixel_stride, "an image"));
-  const std::vector<int64_t> ys = axis_positions(window, 0, height);
-  const std::vector<int64_t> xs = axis_positions(window, 1, width);
-  const auto kernel_height = static_cast<size_t>(window.kernel[0]);
-  const auto kernel_width = static_cast<size_t>(window.kernel[1]);
-  const int64_t entries = checked_mul(static_cast<int64_t>(ys.size()),
-                                      static_cast<int64_t>(xs.size()), "an offset table");
+  const int64_t output_height = output_size(window, 0, height);
+  const int64_t output_width = output_size(window, 1, width);
+  const int64_t entries =
+      checked_mul(checked_mul(output_height, output_width, "an offset table"),
+                  checked_mul(window.kernel[0], window.kernel[1], "a window"), "an offset table");
   if (entries > kMaxOffsets) {
     throw Error(ErrorCode::unsupported,
                 "a window of " + std::to_string(window.kernel[0]) + " x " +
                     std::to_string(window.kernel[1]) + " over an output of " +
-                    std::to_string(ys.size() / kernel_height) + " x " +
-                    std::to_string(xs.size() / kernel_width) +
+                    std::to_string(output_height) + " x " + std::to_string(output_width) +
                     " pixels needs too large an offset table; use a smaller input");
   }
-  std::vector<int32_t> offsets(static_cast<size_t>(entries));
-  size_t i = 0;
-  for (size_t oy = 0; oy < ys.size(); oy += kernel_height) {
-    for (size_t ox = 0; ox < xs.size(); ox += kernel_width) {
-      for (size_t ky = 0; ky < kernel_height; ++ky) {
-        const int64_t y = ys[oy + ky];
-        for (size_t kx = 0; kx < kernel_width; ++kx) {
-          const int64_t x = xs[ox + kx];
-          offsets[i++] = y < 0 || x < 0 ? kPaddingOffset
-                                        : static_cast<int32_t>((y * width + x) * pixel_stride);
+  std::vector<int32_t> offsets;
+  offsets.reserve(static_cast<size_t>(entries));
+  for (int64_t oy = 0; oy < output_height; ++oy) {
+    for (int64_t ox = 0; ox < output_width; ++ox) {
+      for (int64_t ky = 0; ky < window.kernel[0]; ++ky) {
+        const int64_t y = oy * window.strides[0] - window.pads[0] + ky * window.dilations[0];
+        for (int64_t kx = 0; kx < window.kernel[1]; ++kx) {
+          const int64_t x = ox * window.strides[1] - window.pads[1] + kx * window.dilations[1];
+          const bool inside = y >= 0 && y < height && x >= 0 && x < width;
+          offsets.push_back(inside ? static_cast<int32_t>((y * width + x) * pixel_stride)
+                                   : kPaddingOffset);
         }
       }
     }
@@ -153,10 +130,20 @@ std::vector<int32_t> build_offsets(const Window& window, int64_t height, int64_t
 }
 
 std::vector<int32_t> inside_taps(const Window& window, int axis, int64_t size) {
-  const std::vector<int64_t> positions = axis_positions(window, axis, size);
-  const auto kernel = static_cast<size_t>(window.kernel[static_cast<size_t>(axis)]);
-  std::vector<int32_t> counts(positions.size() / kernel);
-  for (size_t i = 0; i < positions.size(); ++i) counts[i / kernel] += positions[i] >= 0 ? 1 : 0;
+  const auto a = static_cast<size_t>(axis);
+  const int64_t outputs = output_size(window, axis, size);
+  if (checked_mul(outputs, window.kernel[a], "a window") > kMaxOffsets) {
+    throw Error(ErrorCode::unsupported, "a window of " + std::to_string(window.kernel[a]) +
+                                            " taps over " + std::to_string(outputs) +
+                                            " output pixels is too large; use a smaller input");
+  }
+  std::vector<int32_t> counts(static_cast<size_t>(outputs));
+  for (int64_t o = 0; o < outputs; ++o) {
+    for (int64_t k = 0; k < window.kernel[a]; ++k) {
+      const int64_t i = o * window.strides[a] - window.pads[a] + k * window.dilations[a];
+      if (i >= 0 && i < size) ++counts[static_cast<size_t>(o)];
+    }
+  }
   return counts;
 }
 
