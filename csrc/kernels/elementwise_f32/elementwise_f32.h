@@ -28,8 +28,8 @@ struct BinaryArgs {
 // The unary functions of DESIGN's operator list. alpha and beta as the ONNX operators define them.
 enum class Unary : uint8_t {
   abs,
-  clip,          // alpha = min, beta = max
-  elu,           // alpha
+  clip,  // alpha = min, beta = max
+  elu,   // alpha
   erf,
   exp,
   gelu,          // x * (1 + erf(x / sqrt(2))) / 2
@@ -38,12 +38,12 @@ enum class Unary : uint8_t {
   hard_swish,    // x * max(0, min(1, x / 6 + 0.5))
   leaky_relu,    // alpha
   log,
-  mish,          // x * tanh(softplus(x))
+  mish,  // x * tanh(softplus(x))
   neg,
   relu,
   sigmoid,
-  silu,          // x * sigmoid(x)
-  softplus,      // log(exp(x) + 1)
+  silu,      // x * sigmoid(x)
+  softplus,  // log(exp(x) + 1)
   sqrt,
   tanh,
 };

@@ -1,0 +1,195 @@
+// The loops of elementwise_f32: included by each ISA file, which compiles them for its own vectors.
+//
+// Everything is file-local. Where a function's steps are per element, the compiler vectorizes a
+// plain loop; where the order matters (sums), the 16 virtual lanes of quant/reduce_f32.h are
+// written out.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/elementwise_f32/elementwise_f32.h"
+#include "kernels/elementwise_f32/math_f32.h"
+#include "quant/reduce_f32.h"
+#include "quant/requantize.h"
+
+// An output may be one of the inputs (in place), never a shifted view of one: no iteration reads
+// what another writes.
+#if defined(__clang__)
+#define ZEROPOINT_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define ZEROPOINT_INDEPENDENT _Pragma("GCC ivdep")
+#endif
+
+namespace zeropoint::elementwise_f32 {
+namespace {
+
+template <typename F>
+void map(const UnaryArgs& args, F f) {
+  const float* x = args.x;
+  float* y = args.y;
+  const int64_t n = args.n;
+  ZEROPOINT_INDEPENDENT
+  for (int64_t i = 0; i < n; ++i) y[i] = f(x[i]);
+}
+
+void unary(const UnaryArgs& args) {
+  const float alpha = args.alpha, beta = args.beta;
+  switch (args.function) {
+    case Unary::abs:
+      return map(args, [](float x) { return abs_f32(x); });
+    case Unary::clip:
+      return map(args, [=](float x) { return min_f32(max_f32(x, alpha), beta); });
+    case Unary::elu:
+      return map(args, [=](float x) { return elu_f32(x, alpha); });
+    case Unary::erf:
+      return map(args, [](float x) { return erf_f32(x); });
+    case Unary::exp:
+      return map(args, [](float x) { return exp_f32(x); });
+    case Unary::gelu:
+      return map(args, [](float x) { return gelu_f32(x); });
+    case Unary::gelu_tanh:
+      return map(args, [](float x) { return gelu_tanh_f32(x); });
+    case Unary::hard_sigmoid:
+      return map(args, [=](float x) { return hard_sigmoid_f32(x, alpha, beta); });
+    case Unary::hard_swish:
+      return map(args, [](float x) { return hard_swish_f32(x); });
+    case Unary::leaky_relu:
+      return map(args, [=](float x) { return leaky_relu_f32(x, alpha); });
+    case Unary::log:
+      return map(args, [](float x) { return log_f32(x); });
+    case Unary::mish:
+      return map(args, [](float x) { return mish_f32(x); });
+    case Unary::neg:
+      return map(args, [](float x) { return -x; });
+    case Unary::relu:
+      return map(args, [](float x) { return max_f32(x, 0.0f); });
+    case Unary::sigmoid:
+      return map(args, [](float x) { return sigmoid_f32(x); });
+    case Unary::silu:
+      return map(args, [](float x) { return silu_f32(x); });
+    case Unary::softplus:
+      return map(args, [](float x) { return softplus_f32(x); });
+    case Unary::sqrt:
+      return map(args, [](float x) { return __builtin_sqrtf(x); });
+    case Unary::tanh:
+      return map(args, [](float x) { return tanh_f32(x); });
+  }
+}
+
+template <typename F>
+void zip(const BinaryArgs& args, F f) {
+  const float* a = args.a;
+  const float* b = args.b;
+  float* y = args.y;
+  const int64_t n = args.n;
+  const float lo = args.lo, hi = args.hi;
+  if (n <= 0) return;
+  const float a0 = a[0], b0 = b[0];
+  if (args.a_step != 0 && args.b_step != 0) {
+    ZEROPOINT_INDEPENDENT
+    for (int64_t i = 0; i < n; ++i) y[i] = min_f32(max_f32(f(a[i], b[i]), lo), hi);
+  } else if (args.a_step != 0) {
+    ZEROPOINT_INDEPENDENT
+    for (int64_t i = 0; i < n; ++i) y[i] = min_f32(max_f32(f(a[i], b0), lo), hi);
+  } else if (args.b_step != 0) {
+    ZEROPOINT_INDEPENDENT
+    for (int64_t i = 0; i < n; ++i) y[i] = min_f32(max_f32(f(a0, b[i]), lo), hi);
+  } else {
+    const float value = min_f32(max_f32(f(a0, b0), lo), hi);
+    for (int64_t i = 0; i < n; ++i) y[i] = value;
+  }
+}
+
+void binary(Binary function, const BinaryArgs& args) {
+  switch (function) {
+    case Binary::add:
+      return zip(args, [](float a, float b) { return a + b; });
+    case Binary::sub:
+      return zip(args, [](float a, float b) { return a - b; });
+    case Binary::mul:
+      return zip(args, [](float a, float b) { return a * b; });
+    case Binary::div:
+      return zip(args, [](float a, float b) { return a / b; });
+  }
+}
+
+void prelu(const PreluArgs& args) {
+  const float* x = args.x;
+  const float* slope = args.slope;
+  float* y = args.y;
+  const int64_t n = args.n;
+  if (n <= 0) return;
+  if (args.slope_step != 0) {
+    ZEROPOINT_INDEPENDENT
+    for (int64_t i = 0; i < n; ++i) y[i] = leaky_relu_f32(x[i], slope[i]);
+  } else {
+    const float alpha = slope[0];
+    ZEROPOINT_INDEPENDENT
+    for (int64_t i = 0; i < n; ++i) y[i] = leaky_relu_f32(x[i], alpha);
+  }
+}
+
+// The greatest element; NaNs are skipped (they come back through the subtraction that follows).
+float row_max(const float* x, int64_t n) {
+  float lanes[kReduceLanes];
+  for (float& lane : lanes) lane = -__builtin_inff();
+  int64_t i = 0;
+  for (; i + kReduceLanes <= n; i += kReduceLanes) {
+    for (int j = 0; j < kReduceLanes; ++j) lanes[j] = x[i + j] > lanes[j] ? x[i + j] : lanes[j];
+  }
+  for (; i < n; ++i) lanes[0] = x[i] > lanes[0] ? x[i] : lanes[0];
+  float top = lanes[0];
+  for (int j = 1; j < kReduceLanes; ++j) top = lanes[j] > top ? lanes[j] : top;
+  return top;
+}
+
+float row_sum(const float* x, int64_t n) {
+  float lanes[kReduceLanes] = {};
+  int64_t i = 0;
+  for (; i + kReduceLanes <= n; i += kReduceLanes) {
+    for (int j = 0; j < kReduceLanes; ++j) lanes[j] += x[i + j];
+  }
+  for (int j = 0; i < n; ++i, ++j) lanes[j] += x[i];
+  return combine_lanes(lanes);
+}
+
+void softmax(const SoftmaxArgs& args) {
+  const float* x = args.x;
+  float* y = args.y;
+  const int64_t n = args.n;
+  const float top = row_max(x, n);
+  ZEROPOINT_INDEPENDENT
+  for (int64_t i = 0; i < n; ++i) y[i] = exp_f32(x[i] - top);
+  const float sum = row_sum(y, n);
+  ZEROPOINT_INDEPENDENT
+  for (int64_t i = 0; i < n; ++i) y[i] = y[i] / sum;
+}
+
+void softmax_s8(const SoftmaxS8Args& args) {
+  const act_t* x = args.x;
+  const float* table = args.table;
+  act_t* y = args.y;
+  const int64_t n = args.n;
+  int top = kActMin;
+  for (int64_t i = 0; i < n; ++i) top = x[i] > top ? x[i] : top;
+  float lanes[kReduceLanes] = {};
+  int64_t i = 0;
+  for (; i + kReduceLanes <= n; i += kReduceLanes) {
+    for (int j = 0; j < kReduceLanes; ++j) lanes[j] += table[top - x[i + j]];
+  }
+  for (int j = 0; i < n; ++i, ++j) lanes[j] += table[top - x[i]];
+  const float m = (1.0f / combine_lanes(lanes)) / args.scale_y;
+  // An element's result depends on its value alone: 256 of them serve any longer row.
+  if (n <= 256) {
+    for (i = 0; i < n; ++i) y[i] = round_clamp(table[top - x[i]] * m, args.clamp);
+    return;
+  }
+  act_t results[256];
+  for (int d = 0; d < 256; ++d) results[d] = round_clamp(table[d] * m, args.clamp);
+  for (i = 0; i < n; ++i) y[i] = results[top - x[i]];
+}
+
+}  // namespace
+}  // namespace zeropoint::elementwise_f32
+
+#undef ZEROPOINT_INDEPENDENT
