@@ -24,11 +24,14 @@ inline uint64_t seed() {
   }();
   return value;
 }
-inline std::string seed_note() { return "repeat with ZEROPOINT_TEST_SEED=" + std::to_string(seed()); }
+inline std::string seed_note() {
+  return "repeat with ZEROPOINT_TEST_SEED=" + std::to_string(seed());
+}
 
 // A generator of its own for each test, so that tests stay independent of their order.
 inline std::mt19937_64 generator(const char* test_name) {
-  std::seed_seq seq{static_cast<uint64_t>(seed()), static_cast<uint64_t>(std::hash<std::string>{}(test_name))};
+  std::seed_seq seq{static_cast<uint64_t>(seed()),
+                    static_cast<uint64_t>(std::hash<std::string>{}(test_name))};
   return std::mt19937_64(seq);
 }
 
