@@ -1,8 +1,8 @@
-"""What calibration costs: time against plain float inference, and peak memory, for two sample counts.
+"""What calibration costs: time against plain float inference, and peak memory.
 
 usage: calibration.py MODEL.onnx [--samples N] [--method percentile]
 
-Each measurement runs in a fresh process, so that peak memory is its own.
+Two sample counts, each in a fresh process, so that peak memory is its own.
 """
 
 from __future__ import annotations

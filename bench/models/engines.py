@@ -1,8 +1,8 @@
 """One way to run a model on each engine that is installed: zeropoint and its peers.
 
-An engine is a function of (directory, model name, threads) that returns another: from a float32 input
-array to the first output. It raises ImportError where the peer is not installed, FileNotFoundError
-where it has no file of that model.
+An engine is a function of (directory, model name, threads) that returns another: from a float32
+input array to the first output. It raises ImportError where the peer is not installed,
+FileNotFoundError where it has no file of that model.
 
 Files of a model ``m`` in the directory: ``m.onnx`` (float32), ``m.int8.onnx`` (quantized by ONNX
 Runtime's tool), ``m.gguf`` (quantized by zeropoint). ``prepare.py`` makes the last two.

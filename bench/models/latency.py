@@ -2,9 +2,9 @@
 
 usage: latency.py DIRECTORY [--models a,b] [--threads N] [--rounds R] [--engines a,b] [--json FILE]
 
-Each engine is warmed up, then every round gives each engine one slice of time in turn, so that a slow
-spell of the machine falls on all of them. Reported: the median over rounds, in ms, and its ratio to the
-best peer of any precision.
+Each engine is warmed up, then every round gives each engine one slice of time in turn, so that a
+slow spell of the machine falls on all of them. Reported: the median over rounds, in ms, and its
+ratio to the best peer of any precision.
 """
 
 from __future__ import annotations
