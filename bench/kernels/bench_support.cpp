@@ -1,0 +1,33 @@
+#include "bench_support.h"
+
+#include <algorithm>
+#include <random>
+
+#include "kernels/ceiling/ceiling.h"
+
+namespace zeropoint::bench {
+
+bool detected(Isa isa) {
+  const std::vector<Isa> levels = detected_isa_levels();
+  return std::find(levels.begin(), levels.end(), isa) != levels.end();
+}
+
+AlignedBuffer filled(size_t bytes) {
+  AlignedBuffer buffer(bytes);
+  std::mt19937 generator(1);
+  for (size_t i = 0; i < bytes; ++i) buffer.as<uint8_t>()[i] = static_cast<uint8_t>(generator());
+  return buffer;
+}
+
+void report_macs(benchmark::State& state, double macs_per_iteration, Isa isa, bool integer) {
+  // Measured anew each time: clocks change, and a share means something only against a
+  // neighbouring measurement.
+  const double ceiling = ceiling::measure(ceiling::select(integer, isa_mask(isa)));
+  const double macs = macs_per_iteration * static_cast<double>(state.iterations());
+  state.counters["GMAC/s"] = benchmark::Counter(macs / 1e9, benchmark::Counter::kIsRate);
+  state.counters["share"] = benchmark::Counter(macs / ceiling, benchmark::Counter::kIsRate);
+}
+
+}  // namespace zeropoint::bench
+
+BENCHMARK_MAIN();

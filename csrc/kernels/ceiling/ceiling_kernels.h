@@ -1,0 +1,12 @@
+// What each ISA file of ceiling defines; registry.cpp joins them.
+#pragma once
+
+#include "kernels/ceiling/ceiling.h"
+
+namespace zeropoint::ceiling {
+
+KernelSpan<Kernel> portable_kernels();
+KernelSpan<Kernel> x86_avx2_kernels();
+KernelSpan<Kernel> x86_avx512vnni_kernels();
+
+}  // namespace zeropoint::ceiling

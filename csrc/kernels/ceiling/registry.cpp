@@ -1,0 +1,63 @@
+#include <chrono>
+#include <vector>
+
+#include "kernels/ceiling/ceiling_kernels.h"
+
+namespace zeropoint::ceiling {
+namespace {
+
+struct Timing {
+  double seconds;
+  int64_t macs;
+};
+
+Timing time_once(const Kernel& kernel, int64_t iterations) {
+  const auto start = std::chrono::steady_clock::now();
+  const int64_t macs = kernel.run(iterations);
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+  return {elapsed.count(), macs};
+}
+
+}  // namespace
+
+KernelSpan<Kernel> kernels() {
+  static const std::vector<Kernel> all = [] {
+    std::vector<Kernel> joined;
+    for (const KernelSpan<Kernel>& span : {
+#if defined(__x86_64__)
+             x86_avx512vnni_kernels(),
+             x86_avx2_kernels(),
+#endif
+             portable_kernels(),
+         }) {
+      joined.insert(joined.end(), span.begin(), span.end());
+    }
+    return joined;
+  }();
+  return {all.data(), all.size()};
+}
+
+const Kernel& select(bool integer, IsaMask mask) {
+  return first_allowed(kernels(), mask,
+                       [integer](const Kernel& kernel) { return kernel.integer == integer; });
+}
+
+double measure(const Kernel& kernel) {
+  constexpr double kSeconds = 0.005;  // one timing: long against the clock, short against a burst
+  constexpr int kTimings = 5;
+  int64_t iterations = 256;
+  Timing timing = time_once(kernel, iterations);  // warms up as well
+  while (timing.seconds < kSeconds / 2) {
+    iterations *= 2;
+    timing = time_once(kernel, iterations);
+  }
+  double best = 0.0;
+  for (int i = 0; i < kTimings; ++i) {
+    timing = time_once(kernel, iterations);
+    const double speed = static_cast<double>(timing.macs) / timing.seconds;
+    if (speed > best) best = speed;
+  }
+  return best;
+}
+
+}  // namespace zeropoint::ceiling

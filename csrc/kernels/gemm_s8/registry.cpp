@@ -1,0 +1,30 @@
+#include <vector>
+
+#include "kernels/gemm_s8/gemm_s8_kernels.h"
+
+namespace zeropoint::gemm_s8 {
+
+KernelSpan<Kernel> kernels() {
+  static const std::vector<Kernel> all = [] {
+    std::vector<Kernel> joined;
+    for (const KernelSpan<Kernel>& span : {
+#if defined(__x86_64__)
+             x86_avx512vnni_kernels(),
+             x86_avx2_kernels(),
+#endif
+             portable_kernels(),
+         }) {
+      joined.insert(joined.end(), span.begin(), span.end());
+    }
+    return joined;
+  }();
+  return {all.data(), all.size()};
+}
+
+const Kernel& select(const Problem& problem, IsaMask mask) {
+  return first_allowed(kernels(), mask, [&problem](const Kernel& kernel) {
+    return kernel.applies == nullptr || kernel.applies(problem);
+  });
+}
+
+}  // namespace zeropoint::gemm_s8

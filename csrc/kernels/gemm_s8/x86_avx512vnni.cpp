@@ -1,0 +1,320 @@
+// gemm_s8 for AVX-512 VNNI: vpdpbusd (u8 x s8, four products summed into s32 without saturation).
+//
+// Tile: up to 6x64; where the last panel is narrower, up to 8x48, 14x32 or 16x16, all with at
+// most 28 accumulators. A step of K takes 4 bytes of each row, broadcast from the row itself
+// (A is never copied; convolutions hand in row pointers tap by tap), and one vector of B per 16
+// columns. M is cut into tiles of nearly equal height, so 49 rows are 4 x 6 + 5 x 5, not 8 x 6 + 1.
+//
+// Packed: panels of 64 columns, the last padded only to a multiple of 16:
+//   { int32 bias[w]; float multiplier[w]; int8 weights[taps * ceil(depth / 4)][w][4] }
+// Padded columns and the padding of depth hold zero weights, so whatever bytes A has there add 0.
+//
+// Bound: the caller proved sum|w| * 255 + |bias| < 2^31, so no partial sum wraps.
+#if defined(__GNUC__) && !defined(__clang__)
+// GCC 12's own headers start from a register "initialized" with itself; a false alarm.
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+#include <immintrin.h>
+
+#include <cstring>
+
+#include "kernels/gemm_s8/gemm_s8_kernels.h"
+
+#if defined(__clang__)
+#define ZEROPOINT_UNROLL _Pragma("unroll")
+#else
+#define ZEROPOINT_UNROLL _Pragma("GCC unroll 16")
+#endif
+
+namespace zeropoint::gemm_s8 {
+namespace {
+
+constexpr int kLanes = 16;  // int32 columns in a vector
+constexpr int kPanel = 64;
+static_assert(kPanel == kColumnBlock, "threads split columns at panel borders");
+
+// Panels swept by one tile of A before the next tile: what stays in the second-level cache.
+constexpr size_t kBlockBytes = 512 * 1024;
+// How far ahead of its use a matrix-vector product asks for the weights.
+constexpr size_t kPrefetchBytes = 2048;
+
+size_t k_steps(int taps, int depth) {
+  return static_cast<size_t>(taps) * ((static_cast<size_t>(depth) + 3) / 4);
+}
+
+size_t panel_bytes(size_t width, size_t steps) {
+  return width * (sizeof(int32_t) + sizeof(float) + 4 * steps);
+}
+
+// Columns of the panel that starts at n0, as stored.
+int panel_width(int n, int n0) {
+  const int rest = n - n0;
+  return rest >= kPanel ? kPanel : (rest + kLanes - 1) / kLanes * kLanes;
+}
+
+size_t packed_bytes(int n, int taps, int depth) {
+  const size_t steps = k_steps(taps, depth);
+  size_t bytes = static_cast<size_t>(n / kPanel) * panel_bytes(kPanel, steps);
+  if (n % kPanel != 0) {
+    bytes += panel_bytes(static_cast<size_t>(panel_width(n, n / kPanel * kPanel)), steps);
+  }
+  return bytes;
+}
+
+size_t scratch_bytes(int, int, int) { return 0; }
+
+void pack(const PackArgs& args, void* packed) {
+  const size_t depth = static_cast<size_t>(args.depth);
+  const size_t steps_per_tap = (depth + 3) / 4;
+  uint8_t* out = static_cast<uint8_t*>(packed);
+  for (int n0 = 0; n0 < args.n; n0 += kPanel) {
+    const size_t width = static_cast<size_t>(panel_width(args.n, n0));
+    const size_t bytes = panel_bytes(width, k_steps(args.taps, args.depth));
+    const size_t rest = static_cast<size_t>(args.n - n0);
+    const size_t columns = rest < width ? rest : width;
+    std::memset(out, 0, bytes);
+    std::memcpy(out, args.bias + n0, columns * sizeof(int32_t));
+    if (args.multiplier != nullptr) {
+      std::memcpy(out + width * sizeof(int32_t), args.multiplier + n0, columns * sizeof(float));
+    }
+    uint8_t* weights = out + width * (sizeof(int32_t) + sizeof(float));
+    for (size_t j = 0; j < columns; ++j) {
+      const int8_t* column =
+          args.weights + (static_cast<size_t>(n0) + j) * static_cast<size_t>(args.taps) * depth;
+      uint8_t* to = weights + j * 4;
+      for (int t = 0; t < args.taps; ++t, column += depth) {
+        for (size_t s = 0; s < steps_per_tap; ++s, to += width * 4) {
+          const size_t left = depth - s * 4;
+          std::memcpy(to, column + s * 4, left < 4 ? left : 4);
+        }
+      }
+    }
+    out += bytes;
+  }
+}
+
+// The requantization constants that all columns share.
+struct Output {
+  float hi;  // qmax - zero_point
+  int zero_point;
+  int qmin;
+};
+
+struct Tile {
+  const Rows<act_t>* a;
+  int64_t m;             // first row
+  const uint8_t* panel;  // its header
+  int columns;           // to store; the rest is padding
+  act_t* c;              // at (m, first column); exactly one of the two is set
+  int32_t* c_s32;
+  ptrdiff_t c_stride;
+  Output out;
+};
+
+inline int32_t load_4(const act_t* p) {
+  int32_t v;
+  std::memcpy(&v, p, sizeof(v));
+  return v;
+}
+
+// acc += the four products of each dword. GCC gives the intrinsic a fresh destination and copies
+// accumulators back and forth (twice slower); tied operands leave it no choice.
+inline void dot(__m512i& acc, __m512i x, __m512i w) {
+  __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(x), "v"(w));
+}
+
+// The first `count` (0 to 64) lanes.
+inline __mmask64 lanes64(int count) {
+  return count >= 64 ? ~__mmask64{0} : (__mmask64{1} << count) - 1;
+}
+inline __mmask16 lanes16(int count) {
+  return count >= 16 ? __mmask16{0xFFFF}
+                     : static_cast<__mmask16>((1u << (count < 0 ? 0 : count)) - 1);
+}
+
+// One row's sums -> NV * 16 activations. Only the upper bound must be applied before the
+// conversion: below, vcvtps2dq answers INT_MIN and the saturating packs keep that at the bottom.
+template <int NV>
+inline __m512i requantize_row(const __m512i* acc, const float* multiplier, const Output& out) {
+  const __m512 hi = _mm512_set1_ps(out.hi);
+  const __m512i zero_point = _mm512_set1_epi16(static_cast<short>(out.zero_point));
+  __m512i q[4];
+  ZEROPOINT_UNROLL
+  for (int j = 0; j < NV; ++j) {
+    const __m512 v =
+        _mm512_mul_ps(_mm512_cvtepi32_ps(acc[j]), _mm512_loadu_ps(multiplier + j * kLanes));
+    q[j] = _mm512_cvtps_epi32(_mm512_min_ps(v, hi));
+  }
+  ZEROPOINT_UNROLL
+  for (int j = NV; j < 4; ++j) q[j] = q[NV - 1];
+  const __m512i q01 = _mm512_add_epi16(_mm512_packs_epi32(q[0], q[1]), zero_point);
+  const __m512i q23 = NV <= 2 ? q01 : _mm512_add_epi16(_mm512_packs_epi32(q[2], q[3]), zero_point);
+  const __m512i bytes =
+      _mm512_max_epu8(_mm512_packus_epi16(q01, q23), _mm512_set1_epi8(static_cast<char>(out.qmin)));
+  // The packs work within 128-bit lanes: put each vector's four dwords side by side again.
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  return _mm512_permutexvar_epi32(order, bytes);
+}
+
+template <int NV>
+inline void store_row(act_t* c, __m512i bytes, int columns) {
+  if (columns < NV * kLanes) {
+    _mm512_mask_storeu_epi8(c, lanes64(columns), bytes);
+  } else if (NV == 4) {
+    _mm512_storeu_si512(c, bytes);
+  } else {
+    if (NV >= 2) _mm256_storeu_si256(reinterpret_cast<__m256i*>(c), _mm512_castsi512_si256(bytes));
+    if (NV == 1) _mm_storeu_si128(reinterpret_cast<__m128i*>(c), _mm512_castsi512_si128(bytes));
+    if (NV == 3) {
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(c + 32), _mm512_extracti32x4_epi32(bytes, 2));
+    }
+  }
+}
+
+template <int MR, int NV>
+void compute_tile(const Tile& tile) {
+  constexpr int kWidth = NV * kLanes;
+  const int32_t* bias = reinterpret_cast<const int32_t*>(tile.panel);
+  const float* multiplier = reinterpret_cast<const float*>(bias + kWidth);
+  const uint8_t* w = reinterpret_cast<const uint8_t*>(multiplier + kWidth);
+
+  __m512i acc[MR][NV];
+  ZEROPOINT_UNROLL
+  for (int j = 0; j < NV; ++j) {
+    const __m512i start = _mm512_loadu_si512(bias + j * kLanes);
+    ZEROPOINT_UNROLL
+    for (int r = 0; r < MR; ++r) acc[r][j] = start;
+  }
+
+  const Rows<act_t>& rows = *tile.a;
+  for (int t = 0; t < rows.taps; ++t) {
+    const act_t* a[MR];
+    ZEROPOINT_UNROLL
+    for (int r = 0; r < MR; ++r) a[r] = row_run(rows, tile.m + r, t);
+    for (int k = 0; k < rows.depth; k += 4, w += kWidth * 4) {
+      __m512i b[NV];
+      ZEROPOINT_UNROLL
+      for (int j = 0; j < NV; ++j) {
+        b[j] = _mm512_loadu_si512(w + j * 64);
+        if (MR <= 4)
+          _mm_prefetch(reinterpret_cast<const char*>(w + j * 64 + kPrefetchBytes), _MM_HINT_T0);
+      }
+      ZEROPOINT_UNROLL
+      for (int r = 0; r < MR; ++r) {
+        const __m512i x = _mm512_set1_epi32(load_4(a[r] + k));
+        ZEROPOINT_UNROLL
+        for (int j = 0; j < NV; ++j) dot(acc[r][j], x, b[j]);
+      }
+    }
+  }
+
+  if (tile.c_s32 != nullptr) {
+    ZEROPOINT_UNROLL
+    for (int r = 0; r < MR; ++r) {
+      ZEROPOINT_UNROLL
+      for (int j = 0; j < NV; ++j) {
+        _mm512_mask_storeu_epi32(tile.c_s32 + r * tile.c_stride + j * kLanes,
+                                 lanes16(tile.columns - j * kLanes), acc[r][j]);
+      }
+    }
+    return;
+  }
+  ZEROPOINT_UNROLL
+  for (int r = 0; r < MR; ++r) {
+    store_row<NV>(tile.c + r * tile.c_stride, requantize_row<NV>(acc[r], multiplier, tile.out),
+                  tile.columns);
+  }
+}
+
+using TileFunction = void (*)(const Tile&);
+
+// [height - 1] for each panel width.
+constexpr TileFunction kTiles64[] = {
+    compute_tile<1, 4>, compute_tile<2, 4>, compute_tile<3, 4>,
+    compute_tile<4, 4>, compute_tile<5, 4>, compute_tile<6, 4>,
+};
+constexpr TileFunction kTiles48[] = {
+    compute_tile<1, 3>, compute_tile<2, 3>, compute_tile<3, 3>, compute_tile<4, 3>,
+    compute_tile<5, 3>, compute_tile<6, 3>, compute_tile<7, 3>, compute_tile<8, 3>,
+};
+constexpr TileFunction kTiles32[] = {
+    compute_tile<1, 2>,  compute_tile<2, 2>,  compute_tile<3, 2>,  compute_tile<4, 2>,
+    compute_tile<5, 2>,  compute_tile<6, 2>,  compute_tile<7, 2>,  compute_tile<8, 2>,
+    compute_tile<9, 2>,  compute_tile<10, 2>, compute_tile<11, 2>, compute_tile<12, 2>,
+    compute_tile<13, 2>, compute_tile<14, 2>,
+};
+constexpr TileFunction kTiles16[] = {
+    compute_tile<1, 1>,  compute_tile<2, 1>,  compute_tile<3, 1>,  compute_tile<4, 1>,
+    compute_tile<5, 1>,  compute_tile<6, 1>,  compute_tile<7, 1>,  compute_tile<8, 1>,
+    compute_tile<9, 1>,  compute_tile<10, 1>, compute_tile<11, 1>, compute_tile<12, 1>,
+    compute_tile<13, 1>, compute_tile<14, 1>, compute_tile<15, 1>, compute_tile<16, 1>,
+};
+
+struct TileSet {
+  const TileFunction* by_height;
+  int max_height;
+};
+constexpr TileSet kTileSets[] = {{kTiles16, 16}, {kTiles32, 14}, {kTiles48, 8}, {kTiles64, 6}};
+
+// All rows of the call by the panels that start at columns n_begin, n_begin + 64, ... < n_end,
+// which have one width. Tiles of A go outside, so a tile's rows stay in the first-level cache.
+void run_panels(const RunArgs& args, int n_begin, int n_end) {
+  const TileSet& set = kTileSets[panel_width(args.n, n_begin) / kLanes - 1];
+  const size_t stride = panel_bytes(kPanel, k_steps(args.a.taps, args.a.depth));
+  const int64_t rows = args.m_end - args.m_begin;
+  const int64_t tiles = (rows + set.max_height - 1) / set.max_height;
+  Tile tile;
+  tile.a = &args.a;
+  tile.c = nullptr;
+  tile.c_s32 = nullptr;
+  tile.c_stride = args.c_stride;
+  tile.out.hi = static_cast<float>(args.clamp.qmax - args.clamp.zero_point);
+  tile.out.zero_point = args.clamp.zero_point;
+  tile.out.qmin = args.clamp.qmin;
+  tile.m = args.m_begin;
+  for (int64_t i = 0; i < tiles; ++i) {
+    const int64_t next = args.m_begin + rows * (i + 1) / tiles;
+    const TileFunction compute = set.by_height[next - tile.m - 1];
+    for (int n0 = n_begin; n0 < n_end; n0 += kPanel) {
+      const ptrdiff_t at = tile.m * args.c_stride + n0;
+      tile.panel =
+          static_cast<const uint8_t*>(args.packed) + static_cast<size_t>(n0 / kPanel) * stride;
+      tile.columns = n_end - n0 < kPanel ? n_end - n0 : kPanel;
+      if (args.c_s32 != nullptr) {
+        tile.c_s32 = args.c_s32 + at;
+      } else {
+        tile.c = args.c + at;
+      }
+      compute(tile);
+    }
+    tile.m = next;
+  }
+}
+
+void run(const RunArgs& args) {
+  if (args.m_begin >= args.m_end) return;
+  const size_t bytes = panel_bytes(kPanel, k_steps(args.a.taps, args.a.depth));
+  const size_t panels = bytes >= kBlockBytes ? 1 : kBlockBytes / bytes;
+  const int full_end =
+      args.n_end < args.n / kPanel * kPanel ? args.n_end : args.n / kPanel * kPanel;
+  int n0 = args.n_begin;
+  while (n0 < full_end) {
+    const size_t left = static_cast<size_t>(full_end - n0 + kPanel - 1) / kPanel;
+    const size_t take = left < panels ? left : panels;
+    const int end = n0 + static_cast<int>(take) * kPanel;
+    run_panels(args, n0, end < full_end ? end : full_end);
+    n0 = end;
+  }
+  if (n0 < args.n_end) run_panels(args, n0, args.n_end);
+}
+
+constexpr Kernel kKernels[] = {
+    {"gemm_s8_6x64_avx512vnni", Isa::avx512vnni, nullptr, packed_bytes, pack, scratch_bytes, run, 6,
+     kPanel},
+};
+
+}  // namespace
+
+KernelSpan<Kernel> x86_avx512vnni_kernels() { return {kKernels, 1}; }
+
+}  // namespace zeropoint::gemm_s8

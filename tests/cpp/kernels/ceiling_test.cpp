@@ -1,0 +1,42 @@
+// The ceilings: each level has an integer and a float one, and they measure something sensible.
+#include "kernels/ceiling/ceiling.h"
+
+#include <algorithm>
+
+#include "support.h"
+
+namespace zeropoint {
+namespace {
+
+TEST_CASE("ceiling: the work reported is proportional to the iterations") {
+  const std::vector<Isa> levels = detected_isa_levels();
+  std::set<Isa> exercised;
+  for (const ceiling::Kernel& kernel : ceiling::kernels()) {
+    if (std::count(levels.begin(), levels.end(), kernel.isa) == 0) continue;
+    INFO(kernel.name);
+    const int64_t macs = kernel.run(1);
+    CHECK(macs > 0);
+    CHECK(kernel.run(1000) == 1000 * macs);
+    exercised.insert(kernel.isa);
+  }
+  test::require_all_levels("ceiling", exercised);
+}
+
+TEST_CASE("ceiling: selection gives the level's own instruction, and it can be measured") {
+  const std::vector<Isa> levels = detected_isa_levels();
+  for (const IsaLevel& level : isa_levels()) {
+    for (bool integer : {true, false}) {
+      const ceiling::Kernel& kernel = ceiling::select(integer, isa_mask(level.isa));
+      INFO("cap " << level.name << " chose " << kernel.name);
+      CHECK(kernel.integer == integer);
+      CHECK(kernel.isa == level.isa);
+      if (std::count(levels.begin(), levels.end(), level.isa) == 0) continue;
+      const double speed = ceiling::measure(kernel);
+      CHECK(speed > 1e6);
+      CHECK(speed < 1e14);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace zeropoint
