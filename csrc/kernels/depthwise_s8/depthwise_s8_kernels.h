@@ -1,0 +1,14 @@
+// What each file of the depthwise_s8 family hands to its registry.
+#pragma once
+
+#include "kernels/depthwise_s8/depthwise_s8.h"
+
+namespace zeropoint::depthwise_s8 {
+
+KernelSpan<Kernel> portable_kernels();
+#if defined(__x86_64__)
+KernelSpan<Kernel> x86_avx2_kernels();
+KernelSpan<Kernel> x86_avx512vnni_kernels();
+#endif
+
+}  // namespace zeropoint::depthwise_s8

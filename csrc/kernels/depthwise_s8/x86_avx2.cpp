@@ -1,0 +1,145 @@
+// depthwise_s8 with AVX2: vpmaddwd over two taps of one channel.
+//
+// Tile: 32 channels of one or two output pixels. Two input runs are interleaved by
+// vpunpck(l|h)bw and widened to 16 bits by vpunpck(l|h)bw with zero, so that a dword holds one
+// channel's two activations; the packs of the epilogue undo the order this leaves.
+//
+// Packed, per block of 32 channels: [32] int32 bias, [32] float multiplier, then for each two taps
+// [32][2] int16 weights (zero for a missing last tap). Channels stand in interleaved order.
+// Accumulators: int32, exact: |255 * 128 * 2| fits, and vpmaddwd cannot saturate on such operands.
+#include <immintrin.h>
+
+#include <cstring>
+
+#include "kernels/depthwise_s8/depthwise_s8_kernels.h"
+#include "kernels/epilogue_avx2.h"
+
+namespace zeropoint::depthwise_s8 {
+namespace {
+
+#define ZP_INLINE static inline __attribute__((always_inline))
+
+constexpr int kWidth = 32;
+constexpr int kMaxTaps = 1024;  // more than this is left to the portable kernel
+constexpr int kMaxPixels = 64;  // output pixels whose pointers are gathered at once
+
+bool applies(const Problem& problem) { return problem.taps <= kMaxTaps; }
+
+size_t block_bytes(int taps) { return kWidth * 4 * static_cast<size_t>(2 + (taps + 1) / 2); }
+
+size_t packed_bytes(int taps, int channels) {
+  return static_cast<size_t>((channels + kWidth - 1) / kWidth) * block_bytes(taps);
+}
+
+void pack(const PackArgs& args, void* packed) {
+  std::memset(packed, 0, packed_bytes(args.taps, args.channels));
+  auto* out = static_cast<uint8_t*>(packed);
+  for (int c0 = 0; c0 < args.channels; c0 += kWidth) {
+    for (int slot = 0; slot < kWidth; ++slot) {
+      // Dword `slot` of the four registers: register slot / 8, its half, dword in the half.
+      const int c = c0 + slot / 4 % 2 * 16 + slot / 8 * 4 + slot % 4;
+      if (c >= args.channels) continue;
+      std::memcpy(out + slot * 4, &args.bias[c], 4);
+      std::memcpy(out + (kWidth + slot) * 4, &args.multiplier[c], 4);
+      for (int t = 0; t < args.taps; ++t) {
+        const int16_t w = args.weights[static_cast<ptrdiff_t>(t) * args.channels + c];
+        std::memcpy(out + ((2 + t / 2) * kWidth + slot) * 4 + t % 2 * 2, &w, 2);
+      }
+    }
+    out += block_bytes(args.taps);
+  }
+}
+
+ZP_INLINE __m256i load(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+
+ZP_INLINE void store(act_t* y, __m256i v, int count) {
+  if (count == kWidth) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(y), v);
+  } else {
+    alignas(32) act_t bytes[kWidth];
+    _mm256_store_si256(reinterpret_cast<__m256i*>(bytes), v);
+    std::memcpy(y, bytes, static_cast<size_t>(count));
+  }
+}
+
+template <int kPixels>
+ZP_INLINE void run_tile(const act_t* const* runs, int taps, int channel, const uint8_t* block,
+                        act_t* y, ptrdiff_t y_stride, int count, const Avx2Epilogue& epilogue) {
+  const __m256i zero = _mm256_setzero_si256();
+  __m256i acc[kPixels][4];
+  for (int v = 0; v < 4; ++v) {
+    const __m256i bias = load(block + v * 32);
+    for (int p = 0; p < kPixels; ++p) acc[p][v] = bias;
+  }
+  const uint8_t* weights = block + 256;
+  for (int t = 0; t < taps; t += 2, weights += 128) {
+    // A missing last tap has zero weights, so the one before it serves again.
+    const int t1 = t + 1 < taps ? t + 1 : t;
+    __m256i lo[kPixels], hi[kPixels];
+    for (int p = 0; p < kPixels; ++p) {
+      const __m256i x0 = load(runs[p * taps + t] + channel);
+      const __m256i x1 = load(runs[p * taps + t1] + channel);
+      lo[p] = _mm256_unpacklo_epi8(x0, x1);
+      hi[p] = _mm256_unpackhi_epi8(x0, x1);
+    }
+    for (int v = 0; v < 4; ++v) {
+      const __m256i w = load(weights + v * 32);
+      for (int p = 0; p < kPixels; ++p) {
+        const __m256i bytes = v < 2 ? lo[p] : hi[p];
+        const __m256i x =
+            v % 2 == 0 ? _mm256_unpacklo_epi8(bytes, zero) : _mm256_unpackhi_epi8(bytes, zero);
+        acc[p][v] = _mm256_add_epi32(acc[p][v], _mm256_madd_epi16(x, w));
+      }
+    }
+  }
+  for (int p = 0; p < kPixels; ++p) {
+    __m256 scaled[4];
+    for (int v = 0; v < 4; ++v) {
+      scaled[v] =
+          _mm256_mul_ps(_mm256_cvtepi32_ps(acc[p][v]),
+                        _mm256_loadu_ps(reinterpret_cast<const float*>(block + 128 + v * 32)));
+    }
+    store(y + p * y_stride, avx2_round_clamp(scaled[0], scaled[1], scaled[2], scaled[3], epilogue),
+          count);
+  }
+}
+
+void run(const RunArgs& args) {
+  const int taps = args.x.taps;
+  const int channels = args.x.depth;
+  const Avx2Epilogue epilogue = avx2_epilogue(args.clamp);
+  const act_t* runs[kMaxTaps];
+  int chunk = kMaxTaps / taps;
+  if (chunk > kMaxPixels) chunk = kMaxPixels;
+
+  // Pixels in chunks, blocks of channels within: a block's weights stay in L1 for a whole chunk.
+  for (int64_t p0 = args.pixel_begin; p0 < args.pixel_end; p0 += chunk) {
+    const int pixels = static_cast<int>(args.pixel_end - p0 < chunk ? args.pixel_end - p0 : chunk);
+    for (int p = 0; p < pixels; ++p) {
+      for (int t = 0; t < taps; ++t) runs[p * taps + t] = row_run(args.x, p0 + p, t);
+    }
+    const auto* block = static_cast<const uint8_t*>(args.packed);
+    for (int c0 = 0; c0 < channels; c0 += kWidth, block += block_bytes(taps)) {
+      const int count = channels - c0 < kWidth ? channels - c0 : kWidth;
+      act_t* y = args.y + p0 * args.y_stride + c0;
+      int p = 0;
+      for (; p + 2 <= pixels; p += 2) {
+        run_tile<2>(runs + p * taps, taps, c0, block, y + p * args.y_stride, args.y_stride, count,
+                    epilogue);
+      }
+      if (p < pixels) {
+        run_tile<1>(runs + p * taps, taps, c0, block, y + p * args.y_stride, args.y_stride, count,
+                    epilogue);
+      }
+    }
+  }
+}
+
+constexpr Kernel kKernels[] = {
+    {"depthwise_s8_32_avx2", Isa::avx2, applies, packed_bytes, pack, run}};
+
+}  // namespace
+
+KernelSpan<Kernel> x86_avx2_kernels() { return {kKernels, 1}; }
+
+}  // namespace zeropoint::depthwise_s8

@@ -1,0 +1,375 @@
+// depthwise_s8 with AVX-512 VNNI: vpdpbusd over four taps of one channel.
+//
+// Tile: 64 channels (a tail takes 32 or 16, in narrower registers) of up to four output pixels.
+// Four input runs are interleaved by vpunpck(l|h)bw and vpunpck(l|h)wd, so that a dword holds one
+// channel's four activations; the packs of the epilogue undo the order this leaves.
+// 3x3 has a form of its own: a dword holds four neighbouring columns, which serve two output
+// pixels, the second one with weights shifted by a column. Neighbours are recognized by their
+// offsets alone, so any stride, padding and row end is handled by falling back to fewer pixels.
+//
+// Packed, per block of W channels: [W] int32 bias, [W] float multiplier, then sets of [W][4] int8
+// weights. 3x3: for each kernel row the sets (w0, w1, w2, 0) and (0, w0, w1, w2); else one set for
+// each four taps, the last filled up with zeros. Channels stand in interleaved order.
+// Accumulators: int32, exact under the bound that the caller has proved.
+#include <cstring>
+
+#include "kernels/depthwise_s8/depthwise_s8_kernels.h"
+#include "kernels/epilogue_avx512.h"
+
+namespace zeropoint::depthwise_s8 {
+namespace {
+
+#define ZP_INLINE static inline __attribute__((always_inline))
+
+// One register width each: the same operations on 64, 32 and 16 channels.
+struct Zmm {
+  using Int = __m512i;
+  using Float = __m512;
+  static constexpr int kChannels = 64;
+  ZP_INLINE Int load(const void* p) { return _mm512_loadu_si512(p); }
+  ZP_INLINE Float load_f(const void* p) { return _mm512_loadu_ps(p); }
+  ZP_INLINE Int lo8(Int a, Int b) { return _mm512_unpacklo_epi8(a, b); }
+  ZP_INLINE Int hi8(Int a, Int b) { return _mm512_unpackhi_epi8(a, b); }
+  ZP_INLINE Int lo16(Int a, Int b) { return _mm512_unpacklo_epi16(a, b); }
+  ZP_INLINE Int hi16(Int a, Int b) { return _mm512_unpackhi_epi16(a, b); }
+  ZP_INLINE Int dot4(Int acc, Int x, Int w) { return _mm512_dpbusd_epi32(acc, x, w); }
+  ZP_INLINE Float scaled(Int acc, Float m) { return _mm512_mul_ps(_mm512_cvtepi32_ps(acc), m); }
+  ZP_INLINE Int finish(const Float* v, const Avx512Epilogue& e) {
+    return avx512_round_clamp(v[0], v[1], v[2], v[3], e);
+  }
+  ZP_INLINE void store(act_t* y, Int v, int count) {
+    if (count == kChannels) {
+      _mm512_storeu_si512(y, v);
+    } else {
+      _mm512_mask_storeu_epi8(y, ~uint64_t{0} >> (64 - count), v);
+    }
+  }
+};
+
+struct Ymm {
+  using Int = __m256i;
+  using Float = __m256;
+  static constexpr int kChannels = 32;
+  ZP_INLINE Int load(const void* p) { return _mm256_loadu_si256(static_cast<const Int*>(p)); }
+  ZP_INLINE Float load_f(const void* p) { return _mm256_loadu_ps(static_cast<const float*>(p)); }
+  ZP_INLINE Int lo8(Int a, Int b) { return _mm256_unpacklo_epi8(a, b); }
+  ZP_INLINE Int hi8(Int a, Int b) { return _mm256_unpackhi_epi8(a, b); }
+  ZP_INLINE Int lo16(Int a, Int b) { return _mm256_unpacklo_epi16(a, b); }
+  ZP_INLINE Int hi16(Int a, Int b) { return _mm256_unpackhi_epi16(a, b); }
+  ZP_INLINE Int dot4(Int acc, Int x, Int w) { return _mm256_dpbusd_epi32(acc, x, w); }
+  ZP_INLINE Float scaled(Int acc, Float m) { return _mm256_mul_ps(_mm256_cvtepi32_ps(acc), m); }
+  ZP_INLINE Int finish(const Float* v, const Avx512Epilogue& e) {
+    const Float hi = _mm512_castps512_ps256(e.hi);
+    const Int zero_point = _mm512_castsi512_si256(e.zero_point);
+    Int i[4];
+    for (int k = 0; k < 4; ++k) i[k] = _mm256_cvtps_epi32(_mm256_min_ps(v[k], hi));
+    return _mm256_max_epu8(
+        _mm256_packus_epi16(_mm256_adds_epi16(_mm256_packs_epi32(i[0], i[1]), zero_point),
+                            _mm256_adds_epi16(_mm256_packs_epi32(i[2], i[3]), zero_point)),
+        _mm512_castsi512_si256(e.qmin));
+  }
+  ZP_INLINE void store(act_t* y, Int v, int count) {
+    if (count == kChannels) {
+      _mm256_storeu_si256(reinterpret_cast<Int*>(y), v);
+    } else {
+      _mm256_mask_storeu_epi8(y, ~uint32_t{0} >> (32 - count), v);
+    }
+  }
+};
+
+struct Xmm {
+  using Int = __m128i;
+  using Float = __m128;
+  static constexpr int kChannels = 16;
+  ZP_INLINE Int load(const void* p) { return _mm_loadu_si128(static_cast<const Int*>(p)); }
+  ZP_INLINE Float load_f(const void* p) { return _mm_loadu_ps(static_cast<const float*>(p)); }
+  ZP_INLINE Int lo8(Int a, Int b) { return _mm_unpacklo_epi8(a, b); }
+  ZP_INLINE Int hi8(Int a, Int b) { return _mm_unpackhi_epi8(a, b); }
+  ZP_INLINE Int lo16(Int a, Int b) { return _mm_unpacklo_epi16(a, b); }
+  ZP_INLINE Int hi16(Int a, Int b) { return _mm_unpackhi_epi16(a, b); }
+  ZP_INLINE Int dot4(Int acc, Int x, Int w) { return _mm_dpbusd_epi32(acc, x, w); }
+  ZP_INLINE Float scaled(Int acc, Float m) { return _mm_mul_ps(_mm_cvtepi32_ps(acc), m); }
+  ZP_INLINE Int finish(const Float* v, const Avx512Epilogue& e) {
+    const Float hi = _mm512_castps512_ps128(e.hi);
+    const Int zero_point = _mm512_castsi512_si128(e.zero_point);
+    Int i[4];
+    for (int k = 0; k < 4; ++k) i[k] = _mm_cvtps_epi32(_mm_min_ps(v[k], hi));
+    return _mm_max_epu8(_mm_packus_epi16(_mm_adds_epi16(_mm_packs_epi32(i[0], i[1]), zero_point),
+                                         _mm_adds_epi16(_mm_packs_epi32(i[2], i[3]), zero_point)),
+                        _mm512_castsi512_si128(e.qmin));
+  }
+  ZP_INLINE void store(act_t* y, Int v, int count) {
+    if (count == kChannels) {
+      _mm_storeu_si128(reinterpret_cast<Int*>(y), v);
+    } else {
+      _mm_mask_storeu_epi8(y, static_cast<__mmask16>(0xFFFF >> (16 - count)), v);
+    }
+  }
+};
+
+constexpr int kSquare3 = 9;     // taps of a 3x3 kernel
+constexpr int kMaxTaps = 1024;  // more than this is left to the portable kernel
+constexpr int kMaxPixels = 64;  // output pixels whose pointers are gathered at once
+
+bool applies(const Problem& problem) { return problem.taps <= kMaxTaps; }
+
+// Width of the block that starts where `rest` channels are left.
+int block_width(int rest) { return rest > 32 ? 64 : rest > 16 ? 32 : 16; }
+
+int weight_sets(int taps) { return taps == kSquare3 ? 6 : (taps + 3) / 4; }
+
+size_t block_bytes(int width, int taps) {
+  return static_cast<size_t>(width) * 4 * static_cast<size_t>(2 + weight_sets(taps));
+}
+
+size_t packed_bytes(int taps, int channels) {
+  size_t bytes = 0;
+  for (int c0 = 0; c0 < channels;) {
+    const int width = block_width(channels - c0);
+    bytes += block_bytes(width, taps);
+    c0 += width;
+  }
+  return bytes;
+}
+
+// The tap whose weight is byte `byte` of set `set`, or -1 for none.
+int tap_of(int set, int byte, int taps) {
+  if (taps == kSquare3) {
+    const int column = byte - set % 2;
+    return column >= 0 && column < 3 ? set / 2 * 3 + column : -1;
+  }
+  const int tap = set * 4 + byte;
+  return tap < taps ? tap : -1;
+}
+
+void pack(const PackArgs& args, void* packed) {
+  auto* out = static_cast<uint8_t*>(packed);
+  const int sets = weight_sets(args.taps);
+  for (int c0 = 0; c0 < args.channels;) {
+    const int width = block_width(args.channels - c0);
+    std::memset(out, 0, block_bytes(width, args.taps));
+    for (int slot = 0; slot < width; ++slot) {
+      // Dword `slot` of the four registers: register v, 128-bit part, dword in the part.
+      const int v = slot / (width / 4);
+      const int part = slot % (width / 4) / 4;
+      const int c = c0 + part * 16 + v * 4 + slot % 4;
+      if (c >= args.channels) continue;
+      std::memcpy(out + slot * 4, &args.bias[c], 4);
+      std::memcpy(out + (width + slot) * 4, &args.multiplier[c], 4);
+      for (int set = 0; set < sets; ++set) {
+        for (int byte = 0; byte < 4; ++byte) {
+          const int tap = tap_of(set, byte, args.taps);
+          if (tap < 0) continue;
+          out[(static_cast<size_t>(2 + set) * width + slot) * 4 + byte] =
+              static_cast<uint8_t>(args.weights[static_cast<ptrdiff_t>(tap) * args.channels + c]);
+        }
+      }
+    }
+    out += block_bytes(width, args.taps);
+    c0 += width;
+  }
+}
+
+// What a tile needs besides its accumulators.
+struct Tile {
+  const act_t* const* runs;  // [pixel][tap], at channel 0
+  const uint8_t* block;      // packed, of these channels
+  act_t* y;                  // first pixel, at these channels
+  ptrdiff_t y_stride;
+  int channel;  // first channel
+  int count;    // channels to store
+  int taps;
+};
+
+template <typename V, int kPixels>
+ZP_INLINE void finish_tile(const Tile& tile, typename V::Int acc[kPixels][4],
+                           const Avx512Epilogue& epilogue) {
+  constexpr int kBytes = V::kChannels;  // of one register
+  for (int p = 0; p < kPixels; ++p) {
+    typename V::Float scaled[4];
+    for (int v = 0; v < 4; ++v) {
+      scaled[v] = V::scaled(acc[p][v], V::load_f(tile.block + (4 + v) * kBytes));
+    }
+    V::store(tile.y + p * tile.y_stride, V::finish(scaled, epilogue), tile.count);
+  }
+}
+
+// kPixels horizontal neighbours (1, 2 or 4) of a 3x3 kernel with stride 1 between them.
+template <typename V, int kPixels>
+ZP_INLINE void tile_3x3(const Tile& tile, const Avx512Epilogue& epilogue) {
+  using Int = typename V::Int;
+  constexpr int kBytes = V::kChannels;
+  constexpr int kColumns = kPixels + 2;
+  constexpr int kPairs = (kColumns + 1) / 2;
+
+  Int acc[kPixels][4];
+  for (int v = 0; v < 4; ++v) {
+    const Int bias = V::load(tile.block + v * kBytes);
+    for (int p = 0; p < kPixels; ++p) acc[p][v] = bias;
+  }
+  const uint8_t* weights = tile.block + 8 * kBytes;
+#pragma GCC unroll 3
+  for (int row = 0; row < 3; ++row) {
+    Int lo[kPairs], hi[kPairs];  // columns 2k and 2k + 1, as 16-bit pairs
+    for (int k = 0; k < kPairs; ++k) {
+      Int column[2];
+      for (int j = 0; j < 2; ++j) {
+        // Column c is tap c of pixel 0, or the last tap of pixel c - 2. A single pixel has
+        // three columns: the fourth meets a zero weight, so it may be any.
+        const int c = 2 * k + j < kColumns ? 2 * k + j : kColumns - 1;
+        const int pixel = c < 3 ? 0 : c - 2;
+        column[j] = V::load(tile.runs[pixel * kSquare3 + row * 3 + (c - pixel)] + tile.channel);
+      }
+      lo[k] = V::lo8(column[0], column[1]);
+      hi[k] = V::hi8(column[0], column[1]);
+    }
+    for (int v = 0; v < 4; ++v) {
+      const Int w = V::load(weights + v * kBytes);
+      const Int w_shifted = V::load(weights + (4 + v) * kBytes);
+      for (int q = 0; q < (kPixels + 1) / 2; ++q) {
+        const Int x = v == 0   ? V::lo16(lo[q], lo[q + 1])
+                      : v == 1 ? V::hi16(lo[q], lo[q + 1])
+                      : v == 2 ? V::lo16(hi[q], hi[q + 1])
+                               : V::hi16(hi[q], hi[q + 1]);
+        acc[2 * q][v] = V::dot4(acc[2 * q][v], x, w);
+        if (kPixels > 1) acc[2 * q + 1][v] = V::dot4(acc[2 * q + 1][v], x, w_shifted);
+      }
+    }
+    weights += 8 * kBytes;
+  }
+  finish_tile<V, kPixels>(tile, acc, epilogue);
+}
+
+// Any taps, any pixels.
+template <typename V, int kPixels>
+ZP_INLINE void tile_any(const Tile& tile, const Avx512Epilogue& epilogue) {
+  using Int = typename V::Int;
+  constexpr int kBytes = V::kChannels;
+  Int acc[kPixels][4];
+  for (int v = 0; v < 4; ++v) {
+    const Int bias = V::load(tile.block + v * kBytes);
+    for (int p = 0; p < kPixels; ++p) acc[p][v] = bias;
+  }
+  const uint8_t* weights = tile.block + 8 * kBytes;
+  for (int t = 0; t < tile.taps; t += 4) {
+    // Past the last tap the weights are zero, so its activations serve again.
+    const int last = tile.taps - 1;
+    const int taps[4] = {t, t + 1 < last ? t + 1 : last, t + 2 < last ? t + 2 : last,
+                         t + 3 < last ? t + 3 : last};
+    Int w[4];
+    for (int v = 0; v < 4; ++v) w[v] = V::load(weights + v * kBytes);
+    for (int p = 0; p < kPixels; ++p) {
+      const act_t* const* runs = tile.runs + p * tile.taps;
+      Int x[4];
+      for (int j = 0; j < 4; ++j) x[j] = V::load(runs[taps[j]] + tile.channel);
+      const Int lo01 = V::lo8(x[0], x[1]), hi01 = V::hi8(x[0], x[1]);
+      const Int lo23 = V::lo8(x[2], x[3]), hi23 = V::hi8(x[2], x[3]);
+      acc[p][0] = V::dot4(acc[p][0], V::lo16(lo01, lo23), w[0]);
+      acc[p][1] = V::dot4(acc[p][1], V::hi16(lo01, lo23), w[1]);
+      acc[p][2] = V::dot4(acc[p][2], V::lo16(hi01, hi23), w[2]);
+      acc[p][3] = V::dot4(acc[p][3], V::hi16(hi01, hi23), w[3]);
+    }
+    weights += 4 * kBytes;
+  }
+  finish_tile<V, kPixels>(tile, acc, epilogue);
+}
+
+// All pixels of a chunk for one block of channels. `group[i]` is the number of pixels of tile i.
+template <typename V>
+void run_block(Tile tile, const uint8_t* groups, int group_count, const Avx512Epilogue& epilogue) {
+  const bool square3 = tile.taps == kSquare3;
+  for (int i = 0; i < group_count; ++i) {
+    const int pixels = groups[i];
+    if (square3) {
+      if (pixels == 4) {
+        tile_3x3<V, 4>(tile, epilogue);
+      } else if (pixels == 2) {
+        tile_3x3<V, 2>(tile, epilogue);
+      } else {
+        tile_3x3<V, 1>(tile, epilogue);
+      }
+    } else if (pixels == 2) {
+      tile_any<V, 2>(tile, epilogue);
+    } else {
+      tile_any<V, 1>(tile, epilogue);
+    }
+    tile.runs += pixels * tile.taps;
+    tile.y += pixels * tile.y_stride;
+  }
+}
+
+// Does pixel 1 read, in each row of a 3x3 kernel, what pixel 0 reads one column further?
+bool are_neighbours(const int32_t* offsets) {
+  for (int row = 0; row < 3; ++row) {
+    for (int column = 0; column < 2; ++column) {
+      const int t = row * 3 + column;
+      if (offsets[kSquare3 + t] != offsets[t + 1]) return false;
+    }
+  }
+  return true;
+}
+
+// Cuts `pixels` output pixels into tiles; returns how many.
+int plan_groups(const int32_t* offsets, int taps, int pixels, uint8_t* groups) {
+  int count = 0;
+  for (int p = 0; p < pixels;) {
+    int size = 1;
+    if (taps == kSquare3) {
+      while (size < 4 && p + size < pixels && are_neighbours(offsets + (p + size - 1) * taps)) {
+        ++size;
+      }
+      if (size == 3) size = 2;
+    } else if (p + 1 < pixels) {
+      size = 2;
+    }
+    groups[count++] = static_cast<uint8_t>(size);
+    p += size;
+  }
+  return count;
+}
+
+void run(const RunArgs& args) {
+  const int taps = args.x.taps;
+  const int channels = args.x.depth;
+  const Avx512Epilogue epilogue = avx512_epilogue(args.clamp);
+  const act_t* runs[kMaxTaps];
+  uint8_t groups[kMaxPixels];
+  int chunk = kMaxTaps / taps;
+  if (chunk > kMaxPixels) chunk = kMaxPixels;
+
+  // Pixels in chunks, blocks of channels within: a block's weights stay in L1 for a whole chunk.
+  for (int64_t p0 = args.pixel_begin; p0 < args.pixel_end; p0 += chunk) {
+    const int pixels = static_cast<int>(args.pixel_end - p0 < chunk ? args.pixel_end - p0 : chunk);
+    for (int p = 0; p < pixels; ++p) {
+      for (int t = 0; t < taps; ++t) runs[p * taps + t] = row_run(args.x, p0 + p, t);
+    }
+    const int group_count = plan_groups(args.x.offsets + p0 * taps, taps, pixels, groups);
+
+    const auto* block = static_cast<const uint8_t*>(args.packed);
+    for (int c0 = 0; c0 < channels;) {
+      const int rest = channels - c0;
+      const int width = block_width(rest);
+      const Tile tile = {runs,          block, args.y + p0 * args.y_stride + c0,
+                         args.y_stride, c0,    rest < width ? rest : width,
+                         taps};
+      if (width == 64) {
+        run_block<Zmm>(tile, groups, group_count, epilogue);
+      } else if (width == 32) {
+        run_block<Ymm>(tile, groups, group_count, epilogue);
+      } else {
+        run_block<Xmm>(tile, groups, group_count, epilogue);
+      }
+      block += block_bytes(width, taps);
+      c0 += width;
+    }
+  }
+}
+
+constexpr Kernel kKernels[] = {
+    {"depthwise_s8_64_avx512vnni", Isa::avx512vnni, applies, packed_bytes, pack, run}};
+
+}  // namespace
+
+KernelSpan<Kernel> x86_avx512vnni_kernels() { return {kKernels, 1}; }
+
+}  // namespace zeropoint::depthwise_s8

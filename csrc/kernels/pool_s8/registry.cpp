@@ -1,0 +1,28 @@
+#include <vector>
+
+#include "kernels/pool_s8/pool_s8_kernels.h"
+
+namespace zeropoint::pool_s8 {
+
+KernelSpan<Kernel> kernels() {
+  static const std::vector<Kernel> all = [] {
+    std::vector<Kernel> list;
+    for (KernelSpan<Kernel> span : {
+#if defined(__x86_64__)
+             x86_avx512vnni_kernels(),
+             x86_avx2_kernels(),
+#endif
+             portable_kernels(),
+         }) {
+      list.insert(list.end(), span.begin(), span.end());
+    }
+    return list;
+  }();
+  return {all.data(), all.size()};
+}
+
+const Kernel& select(IsaMask mask) {
+  return first_allowed(kernels(), mask, [](const Kernel&) { return true; });
+}
+
+}  // namespace zeropoint::pool_s8
