@@ -1,4 +1,5 @@
-// depthwise_f32: y[p][c] = clamp(bias[c] + x[row(p, 0)][c] * w[0][c] + x[row(p, 1)][c] * w[1][c] + ...)
+// depthwise_f32: y[p][c] = clamp(bias[c] + x[row(p, 0)][c] * w[0][c] + x[row(p, 1)][c] * w[1][c] +
+// ...)
 //
 // Products and sums are separately rounded, taps in order, starting from the bias.
 #pragma once

@@ -2,7 +2,8 @@
 //
 // No C math library is called: exp, log, tanh, erf are polynomials written with separately rounded
 // multiplications and additions (no fma), so any compiler may vectorize them and NumPy can repeat
-// them (python/zeropoint/reference.py does).
+// them (python/zeropoint/float_math.py does). An output may be one of the inputs (in place), but
+// never overlap one otherwise.
 #pragma once
 
 #include <cstddef>
@@ -35,7 +36,7 @@ enum class Unary : uint8_t {
   gelu,          // x * (1 + erf(x / sqrt(2))) / 2
   gelu_tanh,     // the tanh approximation
   hard_sigmoid,  // max(0, min(1, alpha * x + beta))
-  hard_swish,    // x * max(0, min(1, x / 6 + 0.5))
+  hard_swish,    // x * max(0, min(1, x * (1 / 6) + 0.5)), 1 / 6 rounded to float32
   leaky_relu,    // alpha
   log,
   mish,  // x * tanh(softplus(x))

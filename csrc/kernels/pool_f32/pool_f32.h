@@ -1,6 +1,7 @@
 // pool_f32: max and mean over the taps of each output pixel, channel by channel.
 //
-// max: padded taps read pad_row, which the caller fills with -inf; `x > y ? x : y` in tap order.
+// max: padded taps read pad_row, which the caller fills with -inf; y starts at -inf and becomes
+// `x > y ? x : y` in tap order, so NaNs are skipped.
 // mean: the taps of a channel are summed in order from 0 (pad_row holds zeros), then multiplied by
 // multiplier[p] (1 / count).
 #pragma once
