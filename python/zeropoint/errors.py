@@ -37,3 +37,7 @@ class FileError(Error, OSError):
 
 class MissingExtraError(Error, ImportError):
     """An optional part of zeropoint is not installed; the message names the extra."""
+
+
+class OutOfMemoryError(Error, MemoryError):
+    """The model or the input needs more memory than there is."""

@@ -1,0 +1,236 @@
+#include "runtime/execution_plan.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/checked_math.h"
+#include "runtime/gguf.h"
+
+namespace zeropoint {
+namespace {
+
+constexpr size_t kMaxIdleContexts = 16;
+// Graph inputs are in memory before the first node runs.
+constexpr int kBeforeFirst = -1;
+
+int64_t physical_memory() {
+  const int64_t pages = ::sysconf(_SC_PHYS_PAGES);
+  const int64_t page = ::sysconf(_SC_PAGESIZE);
+  return pages > 0 && page > 0 ? pages * page : kMaxBytes;
+}
+
+std::string mebibytes(int64_t bytes) {
+  return std::to_string(ceil_div(bytes, int64_t{1} << 20)) + " MiB";
+}
+
+}  // namespace
+
+std::string node_label(const NodeInfo& node) {
+  return "node " + gguf::quoted(node.name) + " (" + gguf::printable(node.op) + ")";
+}
+
+// Several values may share one buffer: views, and outputs written over an input.
+struct ExecutionPlan::Buffers {
+  static constexpr size_t kNone = static_cast<size_t>(-1);
+
+  std::vector<BufferRequest> requests;
+  std::vector<size_t> of_value;  // request of each value, or kNone
+  std::vector<int> last_use;     // of each value
+
+  Buffers(const Model& model, int end)
+      : of_value(model.values.size(), kNone), last_use(model.values.size(), kBeforeFirst) {
+    for (size_t i = 0; i < model.nodes.size(); ++i) {
+      const auto step = static_cast<int>(i);
+      for (const ValueInfo* value : model.nodes[i].inputs) {
+        if (value != nullptr) last_use[model.index_of(*value)] = step;
+      }
+      for (const ValueInfo* value : model.nodes[i].outputs) {
+        last_use[model.index_of(*value)] = step;
+      }
+    }
+    for (const ValueInfo* value : model.outputs) last_use[model.index_of(*value)] = end;
+  }
+
+  void create(size_t value, int64_t bytes, int first) {
+    of_value[value] = requests.size();
+    requests.push_back({bytes, first, last_use[value]});
+  }
+  void share(size_t value, size_t with) {
+    of_value[value] = of_value[with];
+    BufferRequest& request = requests[of_value[with]];
+    request.last = std::max(request.last, last_use[value]);
+  }
+};
+
+ExecutionPlan::ExecutionPlan(const Model& model, const Ops& ops,
+                             const std::vector<Shape>& input_shapes)
+    : input_shapes_(input_shapes) {
+  infer_shapes(model, ops);
+  assign_buffers(model, ops);
+}
+
+int64_t ExecutionPlan::bytes(size_t value) const { return bytes_[value]; }
+
+void ExecutionPlan::infer_shapes(const Model& model, const Ops& ops) {
+  shapes_.resize(model.values.size());
+  bytes_.resize(model.values.size());
+  const auto set = [&](const ValueInfo& value, const Shape& shape) {
+    const size_t index = model.index_of(value);
+    for (const int64_t dim : shape) {
+      if (dim < 1) {
+        throw Error(ErrorCode::invalid_argument, "value " + gguf::quoted(value.name) +
+                                                     " would be empty: its shape is " +
+                                                     shape.to_string());
+      }
+    }
+    shapes_[index] = shape;
+    bytes_[index] = checked_mul(shape.elements(), dtype_size(value.dtype), "a tensor");
+  };
+  for (const ValueInfo& value : model.values) {
+    if (value.is_constant()) set(value, value.shape);
+  }
+  for (size_t i = 0; i < model.inputs.size(); ++i) set(*model.inputs[i], input_shapes_[i]);
+
+  steps_.resize(model.nodes.size());
+  for (size_t i = 0; i < model.nodes.size(); ++i) {
+    const NodeInfo& node = model.nodes[i];
+    try {
+      std::vector<Shape> inputs;
+      for (const ValueInfo* value : node.inputs) {
+        inputs.push_back(value == nullptr ? Shape{} : shapes_[model.index_of(*value)]);
+      }
+      const std::vector<Shape> outputs = ops[i]->infer(inputs);
+      if (outputs.size() != node.outputs.size()) {
+        throw Error(ErrorCode::invalid_model, "has " + std::to_string(node.outputs.size()) +
+                                                  " outputs in the model, the operator has " +
+                                                  std::to_string(outputs.size()));
+      }
+      for (size_t k = 0; k < outputs.size(); ++k) set(*node.outputs[k], outputs[k]);
+      if (!ops[i]->is_view()) {
+        steps_[i].plan = ops[i]->plan(inputs, outputs);
+      } else if (node.input(0).dtype != node.output().dtype ||
+                 bytes_[model.index_of(node.input(0))] != bytes_[model.index_of(node.output())]) {
+        throw Error(ErrorCode::invalid_model,
+                    "turns " + std::string(dtype_name(node.input(0).dtype)) + " " +
+                        inputs[0].to_string() + " into " + dtype_name(node.output().dtype) + " " +
+                        outputs[0].to_string());
+      } else if (node.input(0).is_constant()) {
+        steps_[i].copied_constant = &node.input(0);
+      }
+    } catch (const Error& error) {
+      rethrow_with_context(error, model.source + ": " + node_label(node));
+    }
+  }
+}
+
+void ExecutionPlan::assign_buffers(const Model& model, const Ops& ops) {
+  Buffers buffers(model, static_cast<int>(model.nodes.size()));
+  for (const ValueInfo* value : model.inputs) {
+    const size_t index = model.index_of(*value);
+    buffers.create(index, bytes_[index], kBeforeFirst);
+  }
+
+  std::vector<size_t> scratch(model.nodes.size(), Buffers::kNone);
+  for (size_t i = 0; i < model.nodes.size(); ++i) {
+    const NodeInfo& node = model.nodes[i];
+    const auto step = static_cast<int>(i);
+    const auto buffer_of_input = [&](size_t k) {
+      const ValueInfo* value = node.inputs[k];
+      return value == nullptr ? Buffers::kNone : buffers.of_value[model.index_of(*value)];
+    };
+    // The input that output 0 may replace: same size, needed by nobody later, read only once here.
+    const auto replaceable = [&](size_t k) {
+      const size_t buffer = buffer_of_input(k);
+      if (buffer == Buffers::kNone || !ops[i]->can_overwrite(k)) return false;
+      if (buffers.requests[buffer].last != step) return false;
+      if (bytes_[model.index_of(*node.inputs[k])] != bytes_[model.index_of(node.output())]) {
+        return false;
+      }
+      for (size_t other = 0; other < node.inputs.size(); ++other) {
+        if (other != k && buffer_of_input(other) == buffer) return false;
+      }
+      return true;
+    };
+
+    for (size_t k = 0; k < node.outputs.size(); ++k) {
+      const size_t index = model.index_of(*node.outputs[k]);
+      size_t shared = Buffers::kNone;
+      if (k == 0 && steps_[i].plan == nullptr && steps_[i].copied_constant == nullptr) {
+        shared = model.index_of(node.input(0));
+      } else if (k == 0 && steps_[i].plan != nullptr) {
+        for (size_t input = 0; input < node.inputs.size() && shared == Buffers::kNone; ++input) {
+          if (replaceable(input)) shared = model.index_of(*node.inputs[input]);
+        }
+      }
+      if (shared != Buffers::kNone) {
+        buffers.share(index, shared);
+      } else {
+        buffers.create(index, bytes_[index], step);
+      }
+    }
+    if (steps_[i].plan != nullptr && steps_[i].plan->scratch_bytes > 0) {
+      const size_t bytes = std::min(steps_[i].plan->scratch_bytes, static_cast<size_t>(kMaxBytes));
+      scratch[i] = buffers.requests.size();
+      buffers.requests.push_back({static_cast<int64_t>(bytes), step, step});
+    }
+  }
+  try {
+    memory_ = plan_memory(buffers.requests);
+  } catch (const Error& error) {
+    rethrow_with_context(error, model.source);
+  }
+  if (memory_.arena_bytes > physical_memory()) {
+    throw Error(ErrorCode::out_of_memory,
+                model.source + ": a run needs " + mebibytes(memory_.arena_bytes) +
+                    " for its activations, and this machine has " + mebibytes(physical_memory()) +
+                    "; use a smaller batch or input");
+  }
+
+  places_.resize(model.values.size());
+  for (size_t v = 0; v < model.values.size(); ++v) {
+    if (model.values[v].is_constant()) {
+      places_[v].constant = model.values[v].constant->data;
+    } else if (buffers.of_value[v] != Buffers::kNone) {
+      places_[v].offset = memory_.offsets[buffers.of_value[v]];
+    }
+  }
+  for (size_t i = 0; i < model.nodes.size(); ++i) {
+    Step& step = steps_[i];
+    step.first_input = step_inputs_.size();
+    step.first_output = step_outputs_.size();
+    for (const ValueInfo* value : model.nodes[i].inputs) {
+      step_inputs_.push_back(value == nullptr ? Place{} : places_[model.index_of(*value)]);
+    }
+    for (const ValueInfo* value : model.nodes[i].outputs) {
+      step_outputs_.push_back(places_[model.index_of(*value)]);
+    }
+    if (scratch[i] != Buffers::kNone) step.scratch_offset = memory_.offsets[scratch[i]];
+  }
+}
+
+std::unique_ptr<ExecutionPlan::Context> ExecutionPlan::take_context() const {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!free_.empty()) {
+      std::unique_ptr<Context> context = std::move(free_.back());
+      free_.pop_back();
+      return context;
+    }
+  }
+  auto context = std::make_unique<Context>();
+  context->arena = AlignedBuffer(static_cast<size_t>(memory_.arena_bytes));
+  unsigned char* arena = context->arena.as<unsigned char>();
+  for (const Place& place : step_inputs_) {
+    context->inputs.push_back(place.offset >= 0 ? arena + place.offset : place.constant);
+  }
+  for (const Place& place : step_outputs_) context->outputs.push_back(arena + place.offset);
+  return context;
+}
+
+void ExecutionPlan::give_back(std::unique_ptr<Context> context) const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (free_.size() < kMaxIdleContexts) free_.push_back(std::move(context));
+}
+
+}  // namespace zeropoint

@@ -1,0 +1,80 @@
+// Everything about running a model that depends on the concrete shapes of its inputs.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "base/aligned_buffer.h"
+#include "ops/op.h"
+#include "runtime/memory_plan.h"
+#include "runtime/model.h"
+
+namespace zeropoint {
+
+// An Op for each of the model's nodes, in order.
+using Ops = std::vector<std::unique_ptr<Op>>;
+
+class ExecutionPlan {
+ public:
+  // Where a value's bytes are during a run.
+  struct Place {
+    int64_t offset = -1;             // in the arena, or
+    const void* constant = nullptr;  // in the model file
+  };
+
+  struct Step {
+    std::unique_ptr<Plan> plan;  // nullptr: a view, nothing runs
+    // A view of a constant: its bytes are copied, int8 ones into the stored domain.
+    const ValueInfo* copied_constant = nullptr;
+    size_t first_input = 0;   // in Context::inputs
+    size_t first_output = 0;  // in Context::outputs
+    int64_t scratch_offset = 0;
+  };
+
+  // One run's memory. Pointers are resolved once, when the context is made.
+  struct Context {
+    AlignedBuffer arena;
+    std::vector<const void*> inputs;
+    std::vector<void*> outputs;
+  };
+
+  ExecutionPlan(const Model& model, const Ops& ops, const std::vector<Shape>& input_shapes);
+
+  const std::vector<Shape>& input_shapes() const { return input_shapes_; }
+  const std::vector<Step>& steps() const { return steps_; }
+  // By index of value; meaningful for constants, graph inputs and what nodes write.
+  const Shape& shape(size_t value) const { return shapes_[value]; }
+  int64_t bytes(size_t value) const;
+  const Place& place(size_t value) const { return places_[value]; }
+  int64_t arena_bytes() const { return memory_.arena_bytes; }
+
+  // A context from the free list, or a new one; give it back when the run is over.
+  std::unique_ptr<Context> take_context() const;
+  void give_back(std::unique_ptr<Context> context) const;
+
+ private:
+  struct Buffers;  // lifetimes, while planning
+
+  void infer_shapes(const Model& model, const Ops& ops);
+  void assign_buffers(const Model& model, const Ops& ops);
+
+  std::vector<Shape> input_shapes_;
+  std::vector<Shape> shapes_;
+  std::vector<int64_t> bytes_;
+  std::vector<Place> places_;
+  std::vector<Step> steps_;
+  std::vector<Place> step_inputs_;
+  std::vector<Place> step_outputs_;
+  MemoryPlan memory_;
+
+  mutable std::mutex mutex_;
+  mutable std::vector<std::unique_ptr<Context>> free_;
+};
+
+// "node 'conv1' (conv2d)", for messages.
+std::string node_label(const NodeInfo& node);
+
+}  // namespace zeropoint

@@ -1,0 +1,63 @@
+#include "runtime/mapped_file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <system_error>
+
+#include "base/aligned_buffer.h"
+#include "base/checked_math.h"
+#include "base/error.h"
+
+namespace zeropoint {
+namespace {
+
+[[noreturn]] void fail(const std::string& path, const char* what, int error) {
+  throw Error(ErrorCode::io,
+              path + ": cannot " + what + ": " + std::generic_category().message(error));
+}
+
+struct Descriptor {
+  int fd;
+  ~Descriptor() { ::close(fd); }
+};
+
+}  // namespace
+
+MemoryBlock map_file(const std::string& path) {
+  // O_NONBLOCK: opening a pipe by mistake must not hang.
+  const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+  if (file.fd < 0) fail(path, "open the model file", errno);
+  struct stat status{};
+  if (::fstat(file.fd, &status) != 0) fail(path, "read the model file", errno);
+  if (S_ISDIR(status.st_mode)) {
+    throw Error(ErrorCode::io, path + ": is a directory, not a model file");
+  }
+  if (!S_ISREG(status.st_mode)) {
+    throw Error(ErrorCode::io,
+                path + ": is not a regular file; a model file is mapped into memory");
+  }
+  if (status.st_size == 0) throw Error(ErrorCode::invalid_model, path + ": the file is empty");
+  if (status.st_size > kMaxBytes) {
+    throw Error(ErrorCode::invalid_model, path + ": the file is larger than 1 TiB");
+  }
+
+  // One page more than the file needs, so that reads just past its end are allowed even where the
+  // file fills its last page.
+  const auto size = static_cast<size_t>(status.st_size);
+  const auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  const size_t reserved = round_up(size, page) + page;
+  void* base = ::mmap(nullptr, reserved, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (base == MAP_FAILED) fail(path, "map the model file", errno);
+  const std::shared_ptr<const void> owner(
+      base, [reserved](const void* p) { ::munmap(const_cast<void*>(p), reserved); });
+  if (::mmap(base, size, PROT_READ, MAP_PRIVATE | MAP_FIXED, file.fd, 0) == MAP_FAILED) {
+    fail(path, "map the model file", errno);
+  }
+  return {static_cast<const unsigned char*>(base), size, true, owner};
+}
+
+}  // namespace zeropoint

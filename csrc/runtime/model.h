@@ -1,0 +1,33 @@
+// A model as its file tells it: values, nodes in execution order, graph inputs and outputs.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "ops/op.h"
+
+namespace zeropoint {
+
+// Pointers between the parts stay valid when a Model is moved; it cannot be copied.
+struct Model {
+  std::string source;    // the path, or "model" for a memory block: begins every message
+  std::string name;      // as its author called it
+  std::string producer;  // the program that wrote it
+  std::vector<ValueInfo> values;
+  std::vector<NodeInfo> nodes;
+  std::vector<const ValueInfo*> inputs;
+  std::vector<const ValueInfo*> outputs;
+
+  int64_t file_bytes = 0;
+  int64_t constant_bytes = 0;
+
+  // What constants point into: the mapped file, and copies of those that needed one.
+  std::vector<std::shared_ptr<const void>> owners;
+
+  size_t index_of(const ValueInfo& value) const {
+    return static_cast<size_t>(&value - values.data());
+  }
+};
+
+}  // namespace zeropoint
