@@ -1,0 +1,120 @@
+"""Calibrate a float network on samples, quantize it to int8, and write the model file.
+
+The samples are read in small batches: memory does not grow with their number.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections import Counter
+
+from zeropoint import report
+from zeropoint.commands import common
+from zeropoint.commands.inspect import describe
+
+NAME = "quantize"
+HELP = "calibrate and quantize a float network"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    common.add_model(parser, what="the float network (.onnx)")
+    parser.add_argument(
+        "--calibration",
+        required=True,
+        metavar="X.npz",
+        help="samples: one array per graph input, samples along the first axis",
+    )
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="M.gguf", help="where the model goes"
+    )
+    parser.add_argument(
+        "--method",
+        default="minmax",
+        help="how a value's range is found: minmax (default), moving_average or percentile",
+    )
+    parser.add_argument(
+        "--percentile",
+        type=float,
+        metavar="P",
+        help="share of the values that the range must hold, in percent (for --method percentile)",
+    )
+    parser.add_argument(
+        "--keep-float",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME",
+        help="nodes, or operator types, that stay in float32",
+    )
+    parser.add_argument(
+        "--per-tensor", action="store_true", help="one weight scale per tensor, not per channel"
+    )
+    parser.add_argument("--symmetric", action="store_true", help="activations with zero point 0")
+    parser.add_argument(
+        "--batch", type=common.positive, default=8, metavar="N", help="samples at a time"
+    )
+    parser.add_argument(
+        "--threads", type=common.positive, default=1, metavar="N", help="threads (default: 1)"
+    )
+
+
+def execute(options: argparse.Namespace) -> None:
+    from zeropoint.calibration import calibrate
+    from zeropoint.npz import NpzBatches
+    from zeropoint.quantization import Config, quantize
+
+    began = time.perf_counter()
+    common.require_writable(options.output)
+    graph = common.load_graph(options.model)
+    specs = common.graph_inputs(graph)
+    samples = NpzBatches(options.calibration, specs, common.batch_for(specs, options.batch))
+    config = Config(
+        per_channel=not options.per_tensor,
+        symmetric=options.symmetric,
+        keep_float=tuple(options.keep_float),
+    )
+    choice = {} if options.percentile is None else {"percentile": options.percentile}
+    with report.progress("calibrating", samples.samples) as advance:
+        statistics = calibrate(
+            graph,
+            samples,
+            method=options.method,
+            threads=options.threads,
+            progress=advance,
+            **choice,
+        )
+    model = quantize(graph, statistics, config)
+    model.save(options.output)
+
+    described = describe(model.graph)
+    counts = Counter(node["precision"] for node in described["nodes"])
+    summary = {
+        "output": options.output,
+        "bytes": os.path.getsize(options.output),
+        "float_bytes": os.path.getsize(options.model),
+        "samples": samples.samples,
+        "method": options.method,
+        "seconds": time.perf_counter() - began,
+        "int8_nodes": counts["int8"],
+        "float32_nodes": counts["float32"],
+        "kept_float": [
+            {"node": node["name"], "op": node["op"], "reason": node["reason"]}
+            for node in described["nodes"]
+            if node["reason"]
+        ],
+    }
+    if options.json:
+        report.print_json(summary)
+        return
+    print(
+        f"{options.output}: {report.bytes_text(summary['bytes'])} "
+        f"({options.model}: {report.bytes_text(summary['float_bytes'])})"
+    )
+    print(
+        f"{summary['samples']} samples, method {options.method}, {summary['seconds']:.1f} s; "
+        f"{counts['int8']} int8 nodes, {counts['float32']} float32 nodes"
+    )
+    for kept in summary["kept_float"]:
+        print(f"  float32: {kept['node']} ({kept['op']}): {kept['reason']}")
