@@ -114,6 +114,13 @@ void expect_same_meaning(const ValueInfo& input, const ValueInfo& output) {
   }
 }
 
+float checked_multiplier(float multiplier) {
+  if (!std::isfinite(multiplier)) {
+    fail("the scales of inputs and output are too far apart: their ratio is not a finite float32");
+  }
+  return multiplier;
+}
+
 OutputClamp full_clamp(const ValueInfo& output) {
   OutputClamp clamp;
   clamp.zero_point = quant_of(output).zero_point;

@@ -30,6 +30,10 @@ QuantParams quant_of(const ValueInfo& value);
 // other dtypes only the dtype is compared.
 void expect_same_meaning(const ValueInfo& input, const ValueInfo& output);
 
+// A multiplier made of scales: Error when it is not finite, as scales that are absurdly far apart
+// make it.
+float checked_multiplier(float multiplier);
+
 // The full range of an int8 output, or the fused one of the attributes qmin and qmax.
 OutputClamp full_clamp(const ValueInfo& output);
 OutputClamp fused_clamp(const NodeInfo& node);
