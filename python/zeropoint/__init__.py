@@ -83,7 +83,7 @@ _LAZY = {
 def __getattr__(name: str) -> Any:
     value: Any
     if name == "__version__":
-        value = importlib.import_module("zeropoint._core").build_info()["version"]
+        value = importlib.import_module("zeropoint._core").__version__
     elif name in _LAZY:
         value = getattr(importlib.import_module(_LAZY[name]), name)
     else:

@@ -14,12 +14,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import numpy.typing as npt
 
 from zeropoint import _core
 
 if TYPE_CHECKING:
-    from zeropoint.session import Session
+    from zeropoint._core import NodeRow
+    from zeropoint.session import Session, TensorInfo
 
 Array = npt.NDArray[Any]
 
@@ -27,6 +29,25 @@ Array = npt.NDArray[Any]
 WARM_UP_SECONDS = 0.2
 MEASURED_SECONDS = 1.0
 LEAST_RUNS = 10
+
+
+def random_inputs(
+    infos: Sequence[TensorInfo], shapes: Mapping[str, tuple[int, ...]] | None = None
+) -> dict[str, Array]:
+    """Inputs for timing, from a fixed seed: what they hold does not change the time.
+
+    Floats are normal, integers 0 or 1 (they may be indices). Where ``shapes`` lacks an input, its
+    free dimensions are 1.
+    """
+    generator = np.random.default_rng(0)
+    inputs: dict[str, Array] = {}
+    for info in infos:
+        shape = (shapes or {}).get(info.name) or tuple(1 if d is None else d for d in info.shape)
+        if info.dtype == "float32":
+            inputs[info.name] = generator.standard_normal(shape, dtype=np.float32)
+        else:
+            inputs[info.name] = generator.integers(0, 2, shape).astype(info.dtype)
+    return inputs
 
 
 @dataclass(frozen=True)
@@ -70,9 +91,12 @@ class Ceilings:
     int8: float
     float32: float
 
-    def seconds(self, rows: Sequence[Mapping[str, Any]]) -> float:
-        """The least time in which these nodes (rows of ``session.nodes``) could run."""
-        return sum(int(row["macs"]) / getattr(self, str(row["precision"])) for row in rows)
+    def seconds(self, rows: Sequence[NodeRow]) -> float:
+        """The least time in which these nodes could do their multiply-accumulates."""
+        return sum(
+            row["macs"] / (self.int8 if row["precision"] == "int8" else self.float32)
+            for row in rows
+        )
 
 
 def measure_ceilings(session: Session) -> Ceilings:
@@ -95,10 +119,10 @@ def bench(
         this model's mix of precisions; ``share_of_ceiling``, their ratio; ``threads`` and ``isa``.
         The last three numbers are 0 for a model without multiply-accumulates.
     """
-    rows = session.nodes(inputs)
+    rows = session.nodes({name: array.shape for name, array in inputs.items()})
     timing = time_runs(session, inputs, repeats)
     ceilings = measure_ceilings(session)
-    macs = sum(int(row["macs"]) for row in rows)
+    macs = sum(row["macs"] for row in rows)
     least = ceilings.seconds(rows)
     per_second = macs / (timing.median_ms / 1e3)
     ceiling = macs / least if least else 0.0
@@ -112,44 +136,4 @@ def bench(
         "gmacs_per_s": per_second / 1e9,
         "ceiling_gmacs_per_s": ceiling / 1e9,
         "share_of_ceiling": per_second / ceiling if ceiling else 0.0,
-    }
-
-
-def explain(session: Session, inputs: Mapping[str, Array], repeats: int = 20) -> dict[str, Any]:
-    """What each node runs on and how long it takes.
-
-    Returns:
-        ``run_ms``, the median of whole runs; ``threads``, ``isa``; ``nodes``, a list of rows:
-        ``node``, ``op``, ``precision``, ``kernel`` ("" where an operator only moves data),
-        ``isa`` (of the kernel), ``time_ms`` (median), ``share`` (of the sum of all nodes' times),
-        ``gmacs``, ``share_of_ceiling`` (None without multiply-accumulates), ``output_shape``,
-        ``reason`` (why the node stays in float32, "" otherwise).
-    """
-    rows = session.nodes(inputs)
-    profile = session.profile(inputs, repeats)
-    ceilings = measure_ceilings(session)
-    total = sum(profile.node_seconds)
-    nodes = []
-    for row, seconds in zip(rows, profile.node_seconds, strict=True):
-        least = ceilings.seconds([row])
-        nodes.append(
-            {
-                "node": row["name"],
-                "op": row["op"],
-                "precision": row["precision"],
-                "kernel": row["kernel"],
-                "isa": row["isa"],
-                "time_ms": seconds * 1e3,
-                "share": seconds / total if total else 0.0,
-                "gmacs": int(row["macs"]) / 1e9,
-                "share_of_ceiling": least / seconds if least and seconds else None,
-                "output_shape": list(row["output_shape"]),
-                "reason": row["reason"],
-            }
-        )
-    return {
-        "run_ms": profile.run_seconds * 1e3,
-        "threads": session.threads,
-        "isa": session.isa,
-        "nodes": nodes,
     }

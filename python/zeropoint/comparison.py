@@ -29,6 +29,7 @@ from zeropoint.graph import Graph, Node, QuantParams, Value
 from zeropoint.model import Model
 from zeropoint.model_file import read_model, short_name
 from zeropoint.operators import VIEWS
+from zeropoint.report import precision
 from zeropoint.session import Session
 
 Array = npt.NDArray[Any]
@@ -120,7 +121,7 @@ def compare(
     batches: Iterable[Mapping[str, Array]],
     *,
     threads: int = 1,
-    isa: str = "",
+    isa: str | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Comparison:
     """Compares a quantized model with the float graph it was made from.
@@ -230,7 +231,7 @@ def _converts(node: Node) -> bool:
     )
 
 
-def _layers(pairs: _Pairs, threads: int, isa: str) -> tuple[list[LayerError], list[_Alone]]:
+def _layers(pairs: _Pairs, threads: int, isa: str | None) -> tuple[list[LayerError], list[_Alone]]:
     quantized = pairs.quantized
     layers, alone = [], []
     for node in quantized.nodes:
@@ -239,12 +240,10 @@ def _layers(pairs: _Pairs, threads: int, isa: str) -> tuple[list[LayerError], li
         for output in node.outputs:
             if output not in pairs.of:
                 continue
-            int8 = any(quantized.value(n).dtype == "int8" for n in (*node.inputs, output) if n)
-            layer = LayerError(
-                node.name, node.op, "int8" if int8 else "float32", output, None, Deviation()
-            )
+            kind = precision(quantized, node)
+            layer = LayerError(node.name, node.op, kind, output, None, Deviation())
             layers.append(layer)
-            if int8 and all(
+            if kind == "int8" and all(
                 n in pairs.of or quantized.value(n).is_constant for n in node.inputs if n
             ):
                 single = _Alone(pairs, node, output, threads, isa)
@@ -256,7 +255,9 @@ def _layers(pairs: _Pairs, threads: int, isa: str) -> tuple[list[LayerError], li
 class _Alone:
     """A session of one node between quantize and dequantize, fed with float values."""
 
-    def __init__(self, pairs: _Pairs, node: Node, output: str, threads: int, isa: str) -> None:
+    def __init__(
+        self, pairs: _Pairs, node: Node, output: str, threads: int, isa: str | None
+    ) -> None:
         quantized = pairs.quantized
         self.deviation = Deviation()
         self.output = output

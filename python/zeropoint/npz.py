@@ -16,21 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from zeropoint.errors import FileError, InputError
+from zeropoint.session import TensorInfo
 
 Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class InputSpec:
-    """What a graph input wants: ``shape`` has None where a dimension is free."""
-
-    name: str
-    dtype: str
-    shape: tuple[int | None, ...]
-
-    def __str__(self) -> str:
-        dims = ", ".join("?" if d is None else str(d) for d in self.shape)
-        return f"{self.dtype} [{dims}]"
 
 
 @dataclass(frozen=True)
@@ -62,7 +50,7 @@ class NpzBatches:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], inputs: Sequence[InputSpec], batch: int | None = None
+        self, path: str | os.PathLike[str], inputs: Sequence[TensorInfo], batch: int | None = None
     ) -> None:
         if batch is not None and batch < 1:
             raise InputError(f"the batch must be at least 1, not {batch}")
@@ -138,7 +126,7 @@ def _opened(path: str) -> Iterator[zipfile.ZipFile]:
     try:
         archive = zipfile.ZipFile(path)
     except OSError as e:
-        raise FileError(f"cannot read '{path}': {e.strerror or e}") from None
+        raise FileError(f"{path}: cannot be read: {e.strerror or e}") from None
     except zipfile.BadZipFile:
         raise InputError(
             f"{path}: not an .npz file; write it with numpy.savez(path, <input name>=<array>, ...)"
@@ -171,7 +159,7 @@ def _read_header(path: str, name: str, file: IO[bytes]) -> _Member:
 
 
 def _members(
-    path: str, archive: zipfile.ZipFile, inputs: Sequence[InputSpec]
+    path: str, archive: zipfile.ZipFile, inputs: Sequence[TensorInfo]
 ) -> dict[str, _Member]:
     present = [n.removesuffix(".npy") for n in archive.namelist() if n.endswith(".npy")]
     wanted = [spec.name for spec in inputs]
@@ -196,7 +184,7 @@ def _members(
     return members
 
 
-def _check(path: str, member: _Member, spec: InputSpec) -> None:
+def _check(path: str, member: _Member, spec: TensorInfo) -> None:
     dtype, shape = member.dtype, member.shape
     if dtype.newbyteorder("=") != np.dtype(spec.dtype):
         raise InputError(
@@ -221,7 +209,7 @@ def _check(path: str, member: _Member, spec: InputSpec) -> None:
         raise InputError(f"{path}: array '{spec.name}' has no samples (its first axis is 0)")
 
 
-def _batch_size(path: str, inputs: Sequence[InputSpec], batch: int | None, samples: int) -> int:
+def _batch_size(path: str, inputs: Sequence[TensorInfo], batch: int | None, samples: int) -> int:
     fixed = {spec.name: spec.shape[0] for spec in inputs if spec.shape[0] is not None}
     if not fixed:
         return min(batch or samples, samples)
@@ -273,7 +261,7 @@ def save_npz(path: str | os.PathLike[str], arrays: Mapping[str, Array]) -> None:
                 os.unlink(temporary)
             raise
     except OSError as e:
-        raise FileError(f"cannot write '{target}': {e.strerror or e}") from None
+        raise FileError(f"{target}: cannot be written: {e.strerror or e}") from None
 
 
 def _write_npz(descriptor: int, arrays: Mapping[str, Array]) -> None:

@@ -11,7 +11,11 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zeropoint.graph import Graph, Node
+    from zeropoint.session import Inputs, Session
 
 Cell = str | int | float | None
 
@@ -77,6 +81,107 @@ def _rich_table(columns: Sequence[Column], cells: Sequence[Sequence[str]], title
         # Text: a node's name may have square brackets, which are no markup here.
         drawn.add_row(*(Text(text) for text in line))
     Console().print(drawn)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What each node of a model runs on; printed, it is a table.
+
+    Attributes:
+        run_ms: median time of a whole run, in milliseconds.
+        threads: threads in use.
+        isa: the ISA level in force.
+        nodes: a row a node, in execution order: ``node``, ``op``, ``precision``, ``kernel`` and
+            its ``isa`` ("" where data is only moved), ``time_ms`` (median), ``share`` (of the sum
+            of all nodes' times), ``gmacs`` (billions of multiply-accumulates),
+            ``share_of_ceiling`` (None without multiply-accumulates; see :mod:`zeropoint.bench`),
+            ``output_shape``, and ``reason``: why the node stays in float32, "" otherwise.
+    """
+
+    run_ms: float
+    threads: int
+    isa: str
+    nodes: list[dict[str, Any]]
+
+    COLUMNS = (
+        Column("node", "node"),
+        Column("op", "op"),
+        Column("precision", "precision"),
+        Column("kernel", "kernel"),
+        Column("isa", "isa"),
+        Column("time_ms", "ms", ".4f", right=True),
+        Column("share", "share", ".1%", right=True),
+        Column("share_of_ceiling", "of ceiling", ".1%", right=True),
+        Column("reason", "why float"),
+    )
+
+    @property
+    def title(self) -> str:
+        return f"{self.run_ms:.4f} ms a run, {self.threads} thread(s), ISA level {self.isa}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "run_ms": self.run_ms,
+            "threads": self.threads,
+            "isa": self.isa,
+            "nodes": self.nodes,
+        }
+
+    def print(self) -> None:
+        table(self.COLUMNS, self.nodes, self.title)
+
+    def __str__(self) -> str:
+        cells = [[column.text(row) for column in self.COLUMNS] for row in self.nodes]
+        return "\n".join([self.title, *plain_table(self.COLUMNS, cells)])
+
+
+def explain(session: Session, inputs: Inputs | None = None, *, repeats: int = 20) -> Explanation:
+    """Times each node of a session, beside the ceilings of the machine.
+
+    Args:
+        session: what is explained.
+        inputs: as for ``session.run``; by default random ones, free dimensions being 1.
+        repeats: runs to take the medians of.
+
+    Raises:
+        InputError: as ``session.run``.
+    """
+    from zeropoint.bench import measure_ceilings, random_inputs
+
+    if inputs is None:
+        inputs = random_inputs(session.inputs)
+    elif not isinstance(inputs, Mapping):
+        inputs = {info.name: inputs for info in session.inputs[:1]}
+    profile = session.profile(inputs, repeats)
+    rows = session.nodes({name: array.shape for name, array in inputs.items()})
+    ceilings = measure_ceilings(session)
+    total = sum(profile.nodes)
+    nodes = []
+    for row, seconds in zip(rows, profile.nodes, strict=True):
+        least = ceilings.seconds([row])
+        nodes.append(
+            {
+                "node": row["name"],
+                "op": row["op"],
+                "precision": row["precision"],
+                "kernel": row["kernel"],
+                "isa": row["isa"],
+                "time_ms": seconds * 1e3,
+                "share": seconds / total if total else 0.0,
+                "gmacs": row["macs"] / 1e9,
+                "share_of_ceiling": least / seconds if least and seconds else None,
+                "output_shape": list(row["output_shape"]),
+                "reason": row["reason"],
+            }
+        )
+    return Explanation(profile.run * 1e3, session.threads, session.isa, nodes)
+
+
+def precision(graph: Graph, node: Node) -> str:
+    """What a node computes in: the dtype of its first activation, as in :class:`Explanation`."""
+    values = [graph.value(name) for name in (*node.inputs, *node.outputs) if name]
+    return next(value.dtype for value in values if not value.is_constant)
 
 
 def print_json(payload: Mapping[str, Any]) -> None:

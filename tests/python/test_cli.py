@@ -13,10 +13,10 @@ import pytest
 
 import command_line
 from command_line import fail, json_of, quantized, samples, succeed, zeropoint
-from zeropoint import demo, report
+from zeropoint import bench, demo, report
 from zeropoint.commands import COMMANDS, common
 from zeropoint.errors import InputError
-from zeropoint.npz import InputSpec
+from zeropoint.session import TensorInfo
 
 NAMES = [command.NAME for command in COMMANDS]
 
@@ -327,14 +327,16 @@ def test_json_has_no_nan() -> None:
         report.print_json({"x": float("nan")})
 
 
-def test_example_inputs() -> None:
-    image = InputSpec("image", "float32", (None, 3, None, None))
-    tokens = InputSpec("tokens", "int64", (None, 7))
-    made = common.example_inputs([image, tokens], 2, ["image=2,3,5,6"])
-    assert made["image"].shape == (2, 3, 5, 6)
-    assert made["tokens"].shape == (2, 7)
+def test_input_shapes() -> None:
+    image = TensorInfo("image", "float32", (None, 3, None, None))
+    tokens = TensorInfo("tokens", "int64", (None, 7))
+    shapes = common.input_shapes([image, tokens], 2, ["image=2,3,5,6"])
+    assert shapes == {"image": (2, 3, 5, 6), "tokens": (2, 7)}
+    made = bench.random_inputs([image, tokens], shapes)
+    assert {name: array.shape for name, array in made.items()} == shapes
+    assert made["image"].dtype == np.float32
     assert made["tokens"].dtype == np.int64
-    for shapes, message in (
+    for texts, message in (
         ([], "--shape image=N,3,N,N"),
         (["picture=1,2"], "no input is named 'picture'"),
         (["image=1,4,5,6"], "wants float32"),
@@ -343,9 +345,9 @@ def test_example_inputs() -> None:
         (["image=0,3,5,5"], "wants float32"),
     ):
         with pytest.raises(InputError, match=message):
-            common.example_inputs([image], None, shapes)
+            common.input_shapes([image], None, texts)
     with pytest.raises(InputError, match="fixed at 1"):
-        common.example_inputs([InputSpec("x", "float32", (1, 3))], 2, [])
+        common.input_shapes([TensorInfo("x", "float32", (1, 3))], 2, [])
 
 
 def test_json_of_every_command_is_one_object(tmp_path: pathlib.Path) -> None:

@@ -29,7 +29,7 @@ def execute(options: argparse.Namespace) -> None:
     from zeropoint.bench import bench
 
     session = common.open_session(options)
-    inputs = common.example_inputs(common.session_inputs(session), options.batch, options.shape)
+    inputs = common.example_inputs(session, options)
     result = {"model": options.model, **bench(session, inputs, options.repeats)}
     if options.json:
         report.print_json(result)

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from zeropoint import report
 from zeropoint.errors import FileError, InputError
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
     from zeropoint.graph import Graph
-    from zeropoint.npz import InputSpec
-    from zeropoint.session import Session
+    from zeropoint.session import Session, TensorInfo
 
 
 def positive(text: str) -> int:
@@ -99,55 +97,48 @@ def require_writable(path: str) -> None:
         raise FileError(f"{path}: cannot be written: no permission to write into '{folder}'")
 
 
-def graph_inputs(graph: Graph) -> list[InputSpec]:
-    from zeropoint.npz import InputSpec
+def graph_inputs(graph: Graph) -> list[TensorInfo]:
+    from zeropoint.session import TensorInfo
 
     specs = []
     for name in graph.inputs:
         value = graph.value(name)
         if value.shape is None:
             raise InputError(f"{graph.source}: the rank of input '{name}' is not known")
-        specs.append(InputSpec(name, value.dtype, value.shape))
+        specs.append(TensorInfo(name, value.dtype, value.shape))
     return specs
 
 
-def example_inputs(
-    specs: list[InputSpec], batch: int | None, shapes: list[str]
-) -> dict[str, npt.NDArray[Any]]:
-    """Random inputs (normal, fixed seed) for timing: what they hold does not change the time."""
-    import numpy as np
+def example_inputs(session: Session, options: argparse.Namespace) -> dict[str, npt.NDArray[Any]]:
+    """Random inputs of the shapes that ``--batch`` and ``--shape`` say."""
+    from zeropoint.bench import random_inputs
 
-    given = _parse_shapes(shapes, specs)
-    generator = np.random.default_rng(0)
-    inputs: dict[str, npt.NDArray[Any]] = {}
+    return random_inputs(session.inputs, input_shapes(session.inputs, options.batch, options.shape))
+
+
+def input_shapes(
+    specs: Sequence[TensorInfo], batch: int | None, texts: Sequence[str]
+) -> dict[str, tuple[int, ...]]:
+    """A shape for each input; InputError where a free dimension is left open."""
+    shapes = _parse_shapes(texts, specs)
     for spec in specs:
-        shape = given.get(spec.name)
-        if shape is None:
-            free = [i for i, d in enumerate(spec.shape) if d is None]
-            if any(i > 0 for i in free):
-                raise InputError(
-                    f"input '{spec.name}' wants {spec}: dimensions marked ? are free; say "
-                    f"--shape {spec.name}="
-                    + ",".join("N" if d is None else str(d) for d in spec.shape)
-                )
-            shape = tuple((batch or 1) if d is None else d for d in spec.shape)
-            if batch is not None and spec.shape and spec.shape[0] not in (None, batch):
-                raise InputError(
-                    f"the first dimension of input '{spec.name}' is fixed at {spec.shape[0]}, so "
-                    f"--batch cannot be {batch}"
-                )
-        inputs[spec.name] = _random(generator, shape, spec.dtype)
-    return inputs
+        if spec.name in shapes:
+            continue
+        if any(d is None for d in spec.shape[1:]):
+            raise InputError(
+                f"input '{spec.name}' wants {spec}, where ? is free; say --shape {spec.name}="
+                + ",".join("N" if d is None else str(d) for d in spec.shape)
+            )
+        if batch is not None and spec.shape and spec.shape[0] not in (None, batch):
+            raise InputError(
+                f"the first dimension of input '{spec.name}' is fixed at {spec.shape[0]}, so "
+                f"--batch cannot be {batch}"
+            )
+        shapes[spec.name] = tuple((batch or 1) if d is None else d for d in spec.shape)
+    return shapes
 
 
-def _random(generator: np.random.Generator, shape: tuple[int, ...], dtype: str) -> npt.NDArray[Any]:
-    if dtype == "float32":
-        return generator.standard_normal(shape, dtype="float32")
-    # Small integers: they may be indices.
-    return generator.integers(0, 2, shape).astype(dtype)
-
-
-def _parse_shapes(texts: list[str], specs: list[InputSpec]) -> dict[str, tuple[int, ...]]:
+def _parse_shapes(texts: Sequence[str], specs: Sequence[TensorInfo]) -> dict[str, tuple[int, ...]]:
     by_name = {spec.name: spec for spec in specs}
     shapes = {}
     for text in texts:
@@ -168,34 +159,6 @@ def _parse_shapes(texts: list[str], specs: list[InputSpec]) -> dict[str, tuple[i
     return shapes
 
 
-def session_inputs(session: Session) -> list[InputSpec]:
-    from zeropoint.npz import InputSpec
-
-    return [InputSpec(info.name, info.dtype, tuple(info.shape)) for info in session.inputs]
-
-
-def batch_for(specs: list[InputSpec], batch: int) -> int | None:
+def batch_for(specs: Sequence[TensorInfo], batch: int) -> int | None:
     """A command's default batch, which a model with a fixed first dimension overrules."""
     return batch if all(spec.shape[:1] == (None,) for spec in specs) else None
-
-
-EXPLAIN_COLUMNS = (
-    report.Column("node", "node"),
-    report.Column("op", "op"),
-    report.Column("precision", "precision"),
-    report.Column("kernel", "kernel"),
-    report.Column("isa", "isa"),
-    report.Column("time_ms", "ms", ".4f", right=True),
-    report.Column("share", "share", ".1%", right=True),
-    report.Column("share_of_ceiling", "of ceiling", ".1%", right=True),
-    report.Column("reason", "why float"),
-)
-
-
-def print_explanation(explanation: dict[str, Any]) -> None:
-    report.table(
-        EXPLAIN_COLUMNS,
-        explanation["nodes"],
-        f"{explanation['run_ms']:.4f} ms a run, {explanation['threads']} thread(s), "
-        f"ISA level {explanation['isa']}",
-    )

@@ -33,23 +33,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace) -> None:
     if options.output:
         common.require_writable(options.output)
-        result = demonstrate(options.output, options.threads, options.isa)
+        result, explanation = demonstrate(options.output, options.threads, options.isa)
     else:
         with tempfile.TemporaryDirectory(prefix="zeropoint-demo-") as folder:
             path = os.path.join(folder, "digits.gguf")
-            result = demonstrate(path, options.threads, options.isa)
+            result, explanation = demonstrate(path, options.threads, options.isa)
     if options.json:
-        report.print_json(result)
+        report.print_json({**result, **explanation.as_dict()})
     else:
         _print(result)
+        explanation.print()
 
 
-def demonstrate(path: str, threads: int, isa: str) -> dict[str, Any]:
-    """The whole job, with the model file at ``path``."""
+def demonstrate(path: str, threads: int, isa: str) -> tuple[dict[str, Any], report.Explanation]:
+    """The whole job, with the model file at ``path``: figures, and the int8 model explained."""
     import numpy as np
 
     import zeropoint as zp
-    from zeropoint.bench import explain, time_runs
+    from zeropoint.bench import time_runs
     from zeropoint.demo import NETWORK, digits
 
     graph = zp.load(NETWORK)
@@ -74,8 +75,7 @@ def demonstrate(path: str, threads: int, isa: str) -> dict[str, Any]:
         "int8_bytes": os.path.getsize(path),
         "float_ms": time_runs(reference, one).median_ms,
         "int8_ms": time_runs(session, one).median_ms,
-        **explain(session, one),
-    }
+    }, report.explain(session, one)
 
 
 def _batches(part: Digits) -> list[dict[str, Any]]:
@@ -120,4 +120,3 @@ def _print(result: dict[str, Any]) -> None:
         ],
     )
     print(f"\nlogits, int8 against float32: SQNR {result['sqnr_db']:.1f} dB\n")
-    common.print_explanation(result)

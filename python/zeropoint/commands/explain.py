@@ -26,12 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(options: argparse.Namespace) -> None:
-    from zeropoint.bench import explain
-
     session = common.open_session(options)
-    inputs = common.example_inputs(common.session_inputs(session), options.batch, options.shape)
-    result = {"model": options.model, **explain(session, inputs, options.repeats)}
+    explanation = report.explain(
+        session, common.example_inputs(session, options), repeats=options.repeats
+    )
     if options.json:
-        report.print_json(result)
+        report.print_json({"model": options.model, **explanation.as_dict()})
     else:
-        common.print_explanation(result)
+        explanation.print()

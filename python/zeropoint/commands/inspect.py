@@ -39,9 +39,7 @@ def describe(graph: Graph) -> dict[str, Any]:
     operators: dict[str, Counter[str]] = {}
     nodes = []
     for node in graph.nodes:
-        names = [name for name in (*node.inputs, *node.outputs) if name]
-        int8 = any(graph.value(name).dtype == "int8" for name in names)
-        precision = "int8" if int8 else "float32"
+        precision = report.precision(graph, node)
         operators.setdefault(node.op, Counter())[precision] += 1
         nodes.append(
             {

@@ -39,7 +39,7 @@ def execute(options: argparse.Namespace) -> None:
 
     common.require_writable(options.output)
     session = common.open_session(options)
-    samples = NpzBatches(options.input, common.session_inputs(session), options.batch)
+    samples = NpzBatches(options.input, session.inputs, options.batch)
 
     parts: dict[str, list[npt.NDArray[Any]]] = {}
     seconds = 0.0
