@@ -210,12 +210,12 @@ TEST_CASE("gemm_f32: sums that round twice in double") {
         CHECK(std::fma(c.a[0], c.weights[1], c.bias[1]) == c.bias[1]);
       }
     }
-    // A denormal middle: 2^-149 * 1.5 less a little, on an even and an odd denormal.
+    // The same in the denormal range: 2^-150, half of the last bit, less 2^-190.
     Case c(9, 70, 1, 1, false, g);
-    for (size_t i = 0; i < c.a.size(); ++i) c.a[i] = (1.0f - 0x1p-23f) * 0x1p-100f;
+    for (size_t i = 0; i < c.a.size(); ++i) c.a[i] = (1.0f - 0x1p-20f) * 0x1p-100f;
     for (size_t i = 0; i < c.weights.size(); ++i) {
-      c.weights[i] = 0x1p-50f * (i % 2 ? 1.0f : -1.0f);
-      c.bias[i] = test::from_bits(static_cast<uint32_t>(1 + i % 5));
+      c.weights[i] = (1.0f + 0x1p-20f) * 0x1p-50f * (i % 2 ? 1.0f : -1.0f);
+      c.bias[i] = test::from_bits(static_cast<uint32_t>(0x00400001 + i % 5));
     }
     c.check(kernel);
   });
