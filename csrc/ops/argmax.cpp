@@ -39,7 +39,7 @@ class ArgMax final : public Op {
   explicit ArgMax(const NodeInfo& node)
       : int8_(expect_float_or_int8(node)),
         x_(node.input(0)),
-        axis_(node.attributes.get_int("axis")),
+        axis_(node.attributes.get_int("axis", 0)),
         keepdims_(node.attributes.get_int("keepdims", 1) != 0),
         select_last_(node.attributes.get_int("select_last", 0) != 0) {
     expect_dtype(node.output(), DType::s64);

@@ -6,9 +6,10 @@
 //   pytorch_half_pixel  the same, but 0 for an output of one pixel
 //   asymmetric          x = o / scale
 //   align_corners       x = o * (input - 1) / (output - 1), 0 for an output of one pixel
-// Neighbours outside the image repeat its edge.
+// Nearest neighbours outside the image become its edge.
 //
-// linear, with i0 = floor(x), i1 = i0 + 1 and f = x - i0 (float64) on each axis:
+// linear, with x clamped to [0, input - 1], i0 = floor(x), i1 = min(i0 + 1, input - 1) and
+// f = x - i0 (float64) on each axis:
 //   float32: w1 = float32(f), w0 = 1 - w1;  top    = p[y0][x0] * wx0 + p[y0][x1] * wx1,
 //            bottom = p[y1][x0] * wx0 + p[y1][x1] * wx1,  result = top * wy0 + bottom * wy1,
 //            every operation rounded on its own;
@@ -162,9 +163,10 @@ class Resize : public Op {
     const auto last = static_cast<double>(x[axis + 1] - 1);
     AxisMap map;
     for (double position : positions(x, y, axis)) {
+      position = std::clamp(position, 0.0, last);
       const double low = std::floor(position);
-      map.low.push_back(static_cast<int64_t>(std::clamp(low, 0.0, last)));
-      map.high.push_back(static_cast<int64_t>(std::clamp(low + 1.0, 0.0, last)));
+      map.low.push_back(static_cast<int64_t>(low));
+      map.high.push_back(static_cast<int64_t>(std::min(low + 1.0, last)));
       map.fraction.push_back(position - low);
     }
     return map;
@@ -292,7 +294,9 @@ template <typename T, typename Weight>
 class ResizeLinear final : public Resize {
  public:
   ResizeLinear(const NodeInfo& node, const OpContext& context)
-      : Resize(node), kernel_(elementwise_s8::select(context.isa)), threads_(context.threads) {
+      : Resize(node),
+        kernel_(elementwise_s8::select(context.isa)),
+        threads_(std::clamp(context.threads, 1, usable_cpus())) {
     if constexpr (kInt8) {
       zero_point_ = quant_of(node.input(0)).zero_point;
       clamp_ = full_clamp(node.output());
@@ -315,14 +319,14 @@ class ResizeLinear final : public Resize {
     // Per part: two horizontally interpolated rows and, for int8, one of sums.
     g.row_stride = round_up<int64_t>(g.row_elements, 16) + 16;
     const int64_t scratch = checked_mul(checked_mul(3 * g.row_stride, sizeof(float), "resize rows"),
-                                        std::max(threads_, 1), "resize rows");
+                                        threads_, "resize rows");
     const auto run = [this, g](const void* const* in, void* const* out, RunContext& context) {
       const T* from = x_.as<T>(in[0]);
       T* to = static_cast<T*>(out[0]);
       const int64_t items = g.images * static_cast<int64_t>(g.rows.low.size());
       // No more parts than there is scratch memory for.
       const int64_t grain = std::max(grain_for(2.0 * static_cast<double>(g.row_elements)),
-                                     ceil_div<int64_t>(items, std::max(threads_, 1)));
+                                     ceil_div<int64_t>(items, threads_));
       context.pool.parallel_for(items, grain, [&](int64_t begin, int64_t end, int part) {
         run_rows(g, from, to, begin, end,
                  static_cast<Weight*>(context.scratch) + part * 3 * g.row_stride);

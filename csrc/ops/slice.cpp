@@ -121,7 +121,7 @@ class Split final : public Op {
   explicit Split(const NodeInfo& node)
       : x_(node.input(0)),
         element_bytes_(dtype_size(node.input(0).dtype)),
-        axis_(node.attributes.get_int("axis")),
+        axis_(node.attributes.get_int("axis", 0)),
         sizes_(node.attributes.get_ints("sizes")) {
     if (sizes_.empty() || sizes_.size() != node.outputs.size()) {
       throw Error(ErrorCode::invalid_model, "the node has " + std::to_string(node.outputs.size()) +
