@@ -23,8 +23,18 @@ void pack(const PackArgs& args, void* packed) {
   std::memcpy(out + channels * 8, args.weights, channels * static_cast<size_t>(args.taps));
 }
 
+// One tap of a block. Not inlined: GCC would fuse the loops of two taps and then give up
+// vectorizing them.
+[[gnu::noinline]] void accumulate(int32_t* acc, const act_t* x, const int8_t* w, int count) {
+  for (int c = 0; c < count; ++c) {
+    // A product of two 8-bit numbers fits 16 bits; 16-bit lanes vectorize best.
+    acc[c] += static_cast<int16_t>(static_cast<int16_t>(x[c]) * static_cast<int16_t>(w[c]));
+  }
+}
+
 void run(const RunArgs& args) {
   const int channels = args.x.depth;
+  const int taps = args.x.taps;
   const auto* bias = static_cast<const int32_t*>(args.packed);
   const auto* multiplier = reinterpret_cast<const float*>(bias + channels);
   const auto* weights = reinterpret_cast<const int8_t*>(multiplier + channels);
@@ -35,14 +45,9 @@ void run(const RunArgs& args) {
     for (int c0 = 0; c0 < channels; c0 += kBlock) {
       const int count = channels - c0 < kBlock ? channels - c0 : kBlock;
       int32_t acc[kBlock];
-      for (int c = 0; c < count; ++c) acc[c] = bias[c0 + c];
-      for (int t = 0; t < args.x.taps; ++t) {
-        const act_t* x = row_run(args.x, p, t) + c0;
-        const int8_t* w = weights + static_cast<int64_t>(t) * channels + c0;
-        // A product of two 8-bit numbers fits 16 bits; 16-bit lanes vectorize best.
-        for (int c = 0; c < count; ++c) {
-          acc[c] += static_cast<int16_t>(static_cast<int16_t>(x[c]) * static_cast<int16_t>(w[c]));
-        }
+      std::memcpy(acc, bias + c0, static_cast<size_t>(count) * sizeof(int32_t));
+      for (int t = 0; t < taps; ++t) {
+        accumulate(acc, row_run(args.x, p, t) + c0, weights + ptrdiff_t{t} * channels + c0, count);
       }
       for (int c = 0; c < count; ++c) {
         y[c0 + c] = portable_round_clamp(static_cast<float>(acc[c]) * multiplier[c0 + c], epilogue);

@@ -104,6 +104,23 @@ ZP_INLINE void run_tile(const act_t* const* runs, int taps, int channel, const u
   }
 }
 
+// The addresses of `count` runs.
+void gather_runs(const Rows<act_t>& x, const int32_t* offsets, int count, const act_t** runs) {
+  const __m256i base = _mm256_set1_epi64x(reinterpret_cast<intptr_t>(x.base));
+  const __m256d pad_row =
+      _mm256_castsi256_pd(_mm256_set1_epi64x(reinterpret_cast<intptr_t>(x.pad_row)));
+  int i = 0;
+  for (; i + 4 <= count; i += 4) {
+    const __m256i offset =
+        _mm256_cvtepi32_epi64(_mm_loadu_si128(reinterpret_cast<const __m128i*>(offsets + i)));
+    const __m256d address = _mm256_castsi256_pd(_mm256_add_epi64(base, offset));
+    // kPadding is the only negative offset, so the sign chooses.
+    const __m256d run = _mm256_blendv_pd(address, pad_row, _mm256_castsi256_pd(offset));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(runs + i), _mm256_castpd_si256(run));
+  }
+  for (; i < count; ++i) runs[i] = offsets[i] < 0 ? x.pad_row : x.base + offsets[i];
+}
+
 void run(const RunArgs& args) {
   const int taps = args.x.taps;
   const int channels = args.x.depth;
@@ -115,9 +132,7 @@ void run(const RunArgs& args) {
   // Pixels in chunks, blocks of channels within: a block's weights stay in L1 for a whole chunk.
   for (int64_t p0 = args.pixel_begin; p0 < args.pixel_end; p0 += chunk) {
     const int pixels = static_cast<int>(args.pixel_end - p0 < chunk ? args.pixel_end - p0 : chunk);
-    for (int p = 0; p < pixels; ++p) {
-      for (int t = 0; t < taps; ++t) runs[p * taps + t] = row_run(args.x, p0 + p, t);
-    }
+    gather_runs(args.x, args.x.offsets + p0 * taps, pixels * taps, runs);
     const auto* block = static_cast<const uint8_t*>(args.packed);
     for (int c0 = 0; c0 < channels; c0 += kWidth, block += block_bytes(taps)) {
       const int count = channels - c0 < kWidth ? channels - c0 : kWidth;

@@ -4,8 +4,9 @@
 // Four input runs are interleaved by vpunpck(l|h)bw and vpunpck(l|h)wd, so that a dword holds one
 // channel's four activations; the packs of the epilogue undo the order this leaves.
 // 3x3 has a form of its own: a dword holds four neighbouring columns, which serve two output
-// pixels, the second one with weights shifted by a column. Neighbours are recognized by their
-// offsets alone, so any stride, padding and row end is handled by falling back to fewer pixels.
+// pixels, the second one with weights shifted by a column. Neighbours (one or two columns apart)
+// are recognized by their offsets alone, so any stride, dilation, padding and row end is handled
+// by falling back to fewer pixels.
 //
 // Packed, per block of W channels: [W] int32 bias, [W] float multiplier, then sets of [W][4] int8
 // weights. 3x3: for each kernel row the sets (w0, w1, w2, 0) and (0, w0, w1, w2); else one set for
@@ -194,12 +195,12 @@ ZP_INLINE void finish_tile(const Tile& tile, typename V::Int acc[kPixels][4],
   }
 }
 
-// kPixels horizontal neighbours (1, 2 or 4) of a 3x3 kernel with stride 1 between them.
-template <typename V, int kPixels>
+// kPixels (1, 2 or 4) neighbouring outputs of a 3x3 kernel, kStep (1 or 2) input columns apart.
+template <typename V, int kPixels, int kStep>
 ZP_INLINE void tile_3x3(const Tile& tile, const Avx512Epilogue& epilogue) {
   using Int = typename V::Int;
   constexpr int kBytes = V::kChannels;
-  constexpr int kColumns = kPixels + 2;
+  constexpr int kColumns = (kPixels - 1) * kStep + 3;
   constexpr int kPairs = (kColumns + 1) / 2;
 
   Int acc[kPixels][4];
@@ -212,27 +213,32 @@ ZP_INLINE void tile_3x3(const Tile& tile, const Avx512Epilogue& epilogue) {
   for (int row = 0; row < 3; ++row) {
     Int lo[kPairs], hi[kPairs];  // columns 2k and 2k + 1, as 16-bit pairs
     for (int k = 0; k < kPairs; ++k) {
-      Int column[2];
+      Int x[2];
       for (int j = 0; j < 2; ++j) {
-        // Column c is tap c of pixel 0, or the last tap of pixel c - 2. A single pixel has
-        // three columns: the fourth meets a zero weight, so it may be any.
-        const int c = 2 * k + j < kColumns ? 2 * k + j : kColumns - 1;
-        const int pixel = c < 3 ? 0 : c - 2;
-        column[j] = V::load(tile.runs[pixel * kSquare3 + row * 3 + (c - pixel)] + tile.channel);
+        // An odd number of columns: the one too many meets a zero weight, so it may be any.
+        const int column = 2 * k + j < kColumns ? 2 * k + j : kColumns - 1;
+        const int pixel = column < 3 ? 0 : (column - 3) / kStep + 1;  // the first that reads it
+        const int tap = row * 3 + column - pixel * kStep;
+        x[j] = V::load(tile.runs[pixel * kSquare3 + tap] + tile.channel);
       }
-      lo[k] = V::lo8(column[0], column[1]);
-      hi[k] = V::hi8(column[0], column[1]);
+      lo[k] = V::lo8(x[0], x[1]);
+      hi[k] = V::hi8(x[0], x[1]);
     }
     for (int v = 0; v < 4; ++v) {
       const Int w = V::load(weights + v * kBytes);
       const Int w_shifted = V::load(weights + (4 + v) * kBytes);
-      for (int q = 0; q < (kPixels + 1) / 2; ++q) {
-        const Int x = v == 0   ? V::lo16(lo[q], lo[q + 1])
-                      : v == 1 ? V::hi16(lo[q], lo[q + 1])
-                      : v == 2 ? V::lo16(hi[q], hi[q + 1])
-                               : V::hi16(hi[q], hi[q + 1]);
-        acc[2 * q][v] = V::dot4(acc[2 * q][v], x, w);
-        if (kPixels > 1) acc[2 * q + 1][v] = V::dot4(acc[2 * q + 1][v], x, w_shifted);
+      // Dwords of the columns 2k .. 2k + 3 serve the outputs that begin at column 2k or 2k + 1.
+      for (int k = 0; k + 1 < kPairs; ++k) {
+        const Int x = v == 0   ? V::lo16(lo[k], lo[k + 1])
+                      : v == 1 ? V::hi16(lo[k], lo[k + 1])
+                      : v == 2 ? V::lo16(hi[k], hi[k + 1])
+                               : V::hi16(hi[k], hi[k + 1]);
+        Int& first = acc[2 * k / kStep][v];
+        first = V::dot4(first, x, w);
+        if (kStep == 1 && kPixels > 1) {
+          Int& second = acc[2 * k + 1][v];
+          second = V::dot4(second, x, w_shifted);
+        }
       }
     }
     weights += 8 * kBytes;
@@ -274,58 +280,85 @@ ZP_INLINE void tile_any(const Tile& tile, const Avx512Epilogue& epilogue) {
   finish_tile<V, kPixels>(tile, acc, epilogue);
 }
 
-// All pixels of a chunk for one block of channels. `group[i]` is the number of pixels of tile i.
+// A tile's pixels: how many, and for 3x3 the input columns from each to the next.
+struct Group {
+  uint8_t pixels;
+  uint8_t step;
+};
+
+// All pixels of a chunk for one block of channels.
 template <typename V>
-void run_block(Tile tile, const uint8_t* groups, int group_count, const Avx512Epilogue& epilogue) {
+void run_block(Tile tile, const Group* groups, int group_count, const Avx512Epilogue& epilogue) {
   const bool square3 = tile.taps == kSquare3;
   for (int i = 0; i < group_count; ++i) {
-    const int pixels = groups[i];
-    if (square3) {
-      if (pixels == 4) {
-        tile_3x3<V, 4>(tile, epilogue);
-      } else if (pixels == 2) {
-        tile_3x3<V, 2>(tile, epilogue);
+    const Group group = groups[i];
+    if (!square3) {
+      if (group.pixels == 2) {
+        tile_any<V, 2>(tile, epilogue);
       } else {
-        tile_3x3<V, 1>(tile, epilogue);
+        tile_any<V, 1>(tile, epilogue);
       }
-    } else if (pixels == 2) {
-      tile_any<V, 2>(tile, epilogue);
+    } else if (group.pixels == 4) {
+      if (group.step == 1) {
+        tile_3x3<V, 4, 1>(tile, epilogue);
+      } else {
+        tile_3x3<V, 4, 2>(tile, epilogue);
+      }
+    } else if (group.pixels == 2) {
+      if (group.step == 1) {
+        tile_3x3<V, 2, 1>(tile, epilogue);
+      } else {
+        tile_3x3<V, 2, 2>(tile, epilogue);
+      }
     } else {
-      tile_any<V, 1>(tile, epilogue);
+      tile_3x3<V, 1, 1>(tile, epilogue);
     }
-    tile.runs += pixels * tile.taps;
-    tile.y += pixels * tile.y_stride;
+    tile.runs += group.pixels * tile.taps;
+    tile.y += group.pixels * tile.y_stride;
   }
 }
 
-// Does pixel 1 read, in each row of a 3x3 kernel, what pixel 0 reads one column further?
-bool are_neighbours(const int32_t* offsets) {
-  for (int row = 0; row < 3; ++row) {
-    for (int column = 0; column < 2; ++column) {
-      const int t = row * 3 + column;
-      if (offsets[kSquare3 + t] != offsets[t + 1]) return false;
-    }
-  }
-  return true;
+// Does a 3x3 pixel read, in each kernel row, what the pixel before it (whose offsets these are)
+// reads `step` columns further?
+bool is_neighbour(const int32_t* offsets, int step) {
+  const auto load = [](const int32_t* p) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  };
+  const __mmask8 shared_taps = step == 1 ? 0b11011011 : 0b01001001;  // column + step < 3
+  return _mm256_mask_cmpneq_epi32_mask(shared_taps, load(offsets + kSquare3),
+                                       load(offsets + step)) == 0;
 }
 
 // Cuts `pixels` output pixels into tiles; returns how many.
-int plan_groups(const int32_t* offsets, int taps, int pixels, uint8_t* groups) {
+int plan_groups(const int32_t* offsets, int taps, int pixels, Group* groups) {
   int count = 0;
   for (int p = 0; p < pixels;) {
-    int size = 1;
-    if (taps == kSquare3) {
-      while (size < 4 && p + size < pixels && are_neighbours(offsets + (p + size - 1) * taps)) {
-        ++size;
-      }
-      if (size == 3) size = 2;
+    int size = 1, step = 1;
+    if (taps != kSquare3) {
+      size = p + 1 < pixels ? 2 : 1;
     } else if (p + 1 < pixels) {
-      size = 2;
+      const int32_t* first = offsets + p * taps;
+      if (!is_neighbour(first, 1)) step = 2;
+      while (size < 4 && p + size < pixels && is_neighbour(first + (size - 1) * taps, step)) ++size;
+      if (size == 3) size = 2;
     }
-    groups[count++] = static_cast<uint8_t>(size);
+    groups[count++] = {static_cast<uint8_t>(size), static_cast<uint8_t>(step)};
     p += size;
   }
   return count;
+}
+
+// The addresses of `count` runs, eight at a time (`runs` has room for a multiple of eight).
+void gather_runs(const Rows<act_t>& x, const int32_t* offsets, int count, const act_t** runs) {
+  const __m512i base = _mm512_set1_epi64(reinterpret_cast<intptr_t>(x.base));
+  const __m512i pad_row = _mm512_set1_epi64(reinterpret_cast<intptr_t>(x.pad_row));
+  for (int i = 0; i < count; i += 8) {
+    const auto mask = static_cast<__mmask8>(count - i >= 8 ? 0xFF : 0xFF >> (8 - (count - i)));
+    const __m256i offset = _mm256_maskz_loadu_epi32(mask, offsets + i);
+    const __m512i address = _mm512_add_epi64(base, _mm512_cvtepi32_epi64(offset));
+    _mm512_storeu_si512(runs + i,
+                        _mm512_mask_mov_epi64(address, _mm256_movepi32_mask(offset), pad_row));
+  }
 }
 
 void run(const RunArgs& args) {
@@ -333,17 +366,16 @@ void run(const RunArgs& args) {
   const int channels = args.x.depth;
   const Avx512Epilogue epilogue = avx512_epilogue(args.clamp);
   const act_t* runs[kMaxTaps];
-  uint8_t groups[kMaxPixels];
+  Group groups[kMaxPixels];
   int chunk = kMaxTaps / taps;
   if (chunk > kMaxPixels) chunk = kMaxPixels;
 
   // Pixels in chunks, blocks of channels within: a block's weights stay in L1 for a whole chunk.
   for (int64_t p0 = args.pixel_begin; p0 < args.pixel_end; p0 += chunk) {
     const int pixels = static_cast<int>(args.pixel_end - p0 < chunk ? args.pixel_end - p0 : chunk);
-    for (int p = 0; p < pixels; ++p) {
-      for (int t = 0; t < taps; ++t) runs[p * taps + t] = row_run(args.x, p0 + p, t);
-    }
-    const int group_count = plan_groups(args.x.offsets + p0 * taps, taps, pixels, groups);
+    const int32_t* offsets = args.x.offsets + p0 * taps;
+    gather_runs(args.x, offsets, pixels * taps, runs);
+    const int group_count = plan_groups(offsets, taps, pixels, groups);
 
     const auto* block = static_cast<const uint8_t*>(args.packed);
     for (int c0 = 0; c0 < channels;) {

@@ -1,5 +1,5 @@
-// elementwise_s8 in C++. Operand steps are compile-time constants in the loops, so that a compiler
-// can vectorize them.
+// elementwise_s8 in C++. Operand steps are compile-time constants in the loops, and everything else
+// is copied to locals (a store of bytes may alias the arguments), so that a compiler can vectorize.
 #include "kernels/elementwise_s8/elementwise_s8_kernels.h"
 #include "kernels/epilogue_portable.h"
 
@@ -16,7 +16,8 @@ void add_steps(const BinaryArgs& args) {
   const int32_t zero_a = args.zero_a, zero_b = args.zero_b;
   const float ma = args.multiplier_a, mb = args.multiplier_b;
   act_t* y = args.y;
-  for (int64_t i = 0; i < args.n; ++i) {
+  const int64_t n = args.n;
+  for (int64_t i = 0; i < n; ++i) {
     const float u = static_cast<float>(a[i * kStepA] - zero_a) * ma;
     const float v = static_cast<float>(b[i * kStepB] - zero_b) * mb;
     y[i] = portable_round_clamp(nan_to_zero(u + v), epilogue);
@@ -30,7 +31,8 @@ void mul_steps(const BinaryArgs& args) {
   const int32_t zero_a = args.zero_a, zero_b = args.zero_b;
   const float m = args.multiplier_a;
   act_t* y = args.y;
-  for (int64_t i = 0; i < args.n; ++i) {
+  const int64_t n = args.n;
+  for (int64_t i = 0; i < n; ++i) {
     // |difference| <= 255: the product of the two floats is the exact integer.
     const float u = static_cast<float>(a[i * kStepA] - zero_a);
     const float v = static_cast<float>(b[i * kStepB] - zero_b);
@@ -56,7 +58,10 @@ void mul(const BinaryArgs& args) {
 
 void lookup(const LookupArgs& args) {
   const act_t* table = args.table - kActMin;
-  for (int64_t i = 0; i < args.n; ++i) args.y[i] = table[args.x[i]];
+  const act_t* x = args.x;
+  act_t* y = args.y;
+  const int64_t n = args.n;
+  for (int64_t i = 0; i < n; ++i) y[i] = table[x[i]];
 }
 
 void quantize(const QuantizeArgs& args) {
@@ -64,7 +69,8 @@ void quantize(const QuantizeArgs& args) {
   const float* x = args.x;
   act_t* y = args.y;
   const float scale = args.scale;
-  for (int64_t i = 0; i < args.n; ++i) {
+  const int64_t n = args.n;
+  for (int64_t i = 0; i < n; ++i) {
     y[i] = portable_round_clamp(nan_to_zero(x[i] / scale), epilogue);
   }
 }
@@ -74,7 +80,8 @@ void dequantize(const DequantizeArgs& args) {
   float* y = args.y;
   const int32_t zero_point = args.params.zero_point;
   const float scale = args.params.scale;
-  for (int64_t i = 0; i < args.n; ++i) {
+  const int64_t n = args.n;
+  for (int64_t i = 0; i < n; ++i) {
     y[i] = static_cast<float>(static_cast<int32_t>(x[i]) - zero_point) * scale;
   }
 }

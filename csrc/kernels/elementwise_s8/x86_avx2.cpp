@@ -37,10 +37,16 @@ ZP_INLINE __m256 biased(int32_t zero) {
   return _mm256_set1_ps(8388608.0f + static_cast<float>(zero));
 }
 
-// Rounds and clamps values among which there may be NaNs (they count as 0, then are clamped).
-ZP_INLINE __m256i finish(__m256 v[4], const Avx2Epilogue& epilogue, __m256i qmax) {
+ZP_INLINE void nan_to_zero(__m256 v[4]) {
   for (int k = 0; k < 4; ++k) v[k] = _mm256_and_ps(v[k], _mm256_cmp_ps(v[k], v[k], _CMP_ORD_Q));
-  return _mm256_min_epu8(avx2_round_clamp(v[0], v[1], v[2], v[3], epilogue), qmax);
+}
+
+// Can a sum of two scaled operands be inf - inf? Only when a product of one of these multipliers
+// and a difference of up to 255 can leave float32.
+bool sum_may_be_nan(float multiplier_a, float multiplier_b) {
+  constexpr float kSafe = 1e30f;
+  return !(multiplier_a < kSafe && multiplier_a > -kSafe && multiplier_b < kSafe &&
+           multiplier_b > -kSafe);
 }
 
 // One operand of a binary operation: a run, or one value for all elements.
@@ -85,8 +91,8 @@ void add_steps(const BinaryArgs& args) {
   const Operand<kStepB> operand_b(args.b, args.zero_b);
   const __m256 ma = _mm256_set1_ps(args.multiplier_a);
   const __m256 mb = _mm256_set1_ps(args.multiplier_b);
+  const bool may_be_nan = sum_may_be_nan(args.multiplier_a, args.multiplier_b);
   const Avx2Epilogue epilogue = avx2_epilogue(args.clamp);
-  const __m256i qmax = _mm256_set1_epi8(static_cast<char>(args.clamp.qmax));
   for_binary_blocks<kStepA, kStepB>(
       args, [&](const act_t* a, const act_t* b, act_t* y) __attribute__((always_inline)) {
         __m256 u[4], v[4];
@@ -95,7 +101,8 @@ void add_steps(const BinaryArgs& args) {
         for (int k = 0; k < 4; ++k) {
           u[k] = _mm256_add_ps(_mm256_mul_ps(u[k], ma), _mm256_mul_ps(v[k], mb));
         }
-        store(y, finish(u, epilogue, qmax));
+        if (may_be_nan) nan_to_zero(u);
+        store(y, avx2_round_clamp(u[0], u[1], u[2], u[3], epilogue));
       });
 }
 
@@ -163,13 +170,14 @@ void lookup(const LookupArgs& args) {
 void quantize(const QuantizeArgs& args) {
   const __m256 scale = _mm256_set1_ps(args.scale);
   const Avx2Epilogue epilogue = avx2_epilogue(args.clamp);
-  const __m256i qmax = _mm256_set1_epi8(static_cast<char>(args.clamp.qmax));
   // Puts the dwords (four bytes each) that the packs interleaved back in order.
   const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
   const auto convert = [&](const float* x, act_t* y) __attribute__((always_inline)) {
     __m256 v[4];
     for (int k = 0; k < 4; ++k) v[k] = _mm256_div_ps(_mm256_loadu_ps(x + 8 * k), scale);
-    store(y, _mm256_permutevar8x32_epi32(finish(v, epilogue, qmax), order));
+    nan_to_zero(v);
+    store(y,
+          _mm256_permutevar8x32_epi32(avx2_round_clamp(v[0], v[1], v[2], v[3], epilogue), order));
   };
   int64_t i = 0;
   for (; i + kWidth <= args.n; i += kWidth) convert(args.x + i, args.y + i);

@@ -44,12 +44,18 @@ ZP_INLINE __m512 biased(int32_t zero) {
   return _mm512_set1_ps(8388608.0f + static_cast<float>(zero));
 }
 
-// Rounds and clamps values among which there may be NaNs (they count as 0, then are clamped).
-ZP_INLINE __m512i finish(__m512 v[4], const Avx512Epilogue& epilogue, __m512i qmax) {
+ZP_INLINE void nan_to_zero(__m512 v[4]) {
   for (int k = 0; k < 4; ++k) {
     v[k] = _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(v[k], v[k], _CMP_ORD_Q), v[k]);
   }
-  return _mm512_min_epu8(avx512_round_clamp(v[0], v[1], v[2], v[3], epilogue), qmax);
+}
+
+// Can a sum of two scaled operands be inf - inf? Only when a product of one of these multipliers
+// and a difference of up to 255 can leave float32.
+bool sum_may_be_nan(float multiplier_a, float multiplier_b) {
+  constexpr float kSafe = 1e30f;
+  return !(multiplier_a < kSafe && multiplier_a > -kSafe && multiplier_b < kSafe &&
+           multiplier_b > -kSafe);
 }
 
 // One operand of a binary operation: a run, or one value for all elements.
@@ -79,8 +85,8 @@ void add_steps(const BinaryArgs& args) {
   const Operand<kStepB> b(args.b, args.zero_b);
   const __m512 ma = _mm512_set1_ps(args.multiplier_a);
   const __m512 mb = _mm512_set1_ps(args.multiplier_b);
+  const bool may_be_nan = sum_may_be_nan(args.multiplier_a, args.multiplier_b);
   const Avx512Epilogue epilogue = avx512_epilogue(args.clamp);
-  const __m512i qmax = _mm512_set1_epi8(static_cast<char>(args.clamp.qmax));
   for_blocks(args.n, [&](int64_t i, __mmask64 mask) __attribute__((always_inline)) {
     __m512 u[4], v[4];
     a.load(i, mask, u);
@@ -88,7 +94,8 @@ void add_steps(const BinaryArgs& args) {
     for (int k = 0; k < 4; ++k) {
       u[k] = _mm512_add_ps(_mm512_mul_ps(u[k], ma), _mm512_mul_ps(v[k], mb));
     }
-    _mm512_mask_storeu_epi8(args.y + i, mask, finish(u, epilogue, qmax));
+    if (may_be_nan) nan_to_zero(u);
+    _mm512_mask_storeu_epi8(args.y + i, mask, avx512_round_clamp(u[0], u[1], u[2], u[3], epilogue));
   });
 }
 
@@ -152,7 +159,6 @@ void lookup(const LookupArgs& args) {
 void quantize(const QuantizeArgs& args) {
   const __m512 scale = _mm512_set1_ps(args.scale);
   const Avx512Epilogue epilogue = avx512_epilogue(args.clamp);
-  const __m512i qmax = _mm512_set1_epi8(static_cast<char>(args.clamp.qmax));
   // Puts the dwords (four bytes each) that the packs interleaved back in order.
   const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
   for_blocks(args.n, [&](int64_t i, __mmask64 mask) __attribute__((always_inline)) {
@@ -162,8 +168,10 @@ void quantize(const QuantizeArgs& args) {
           _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask >> (16 * k)), args.x + i + 16 * k);
       v[k] = _mm512_div_ps(x, scale);
     }
-    _mm512_mask_storeu_epi8(args.y + i, mask,
-                            _mm512_permutexvar_epi32(order, finish(v, epilogue, qmax)));
+    nan_to_zero(v);
+    _mm512_mask_storeu_epi8(
+        args.y + i, mask,
+        _mm512_permutexvar_epi32(order, avx512_round_clamp(v[0], v[1], v[2], v[3], epilogue)));
   });
 }
 
