@@ -18,6 +18,7 @@ from functools import wraps
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from zeropoint.graph import Array
 
@@ -265,7 +266,7 @@ def prelu(x: Array, slope: Array) -> Array:
     return np.where(x < _ZERO, slope * x, x)
 
 
-def fma32(a: Array, b: Array, c: Array) -> Array:
+def fma32(a: npt.ArrayLike, b: npt.ArrayLike, c: npt.ArrayLike) -> Array:
     """a * b + c rounded once to float32; operands are float32 and broadcast.
 
     The product of two float32 is exact in float64. Their sum with `c` is not always, and rounding
