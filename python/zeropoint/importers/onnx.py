@@ -1,0 +1,138 @@
+"""ONNX files become float graphs.
+
+The reader (:mod:`~zeropoint.importers.onnx_reader`) checks the file; constant subgraphs and shape
+arithmetic are folded (:mod:`~zeropoint.importers.onnx_folding`); then one handler per ONNX operator
+emits nodes of :mod:`zeropoint.operators`. Layout-bound operators are wrapped in transposes, which
+:mod:`zeropoint.transforms` removes again.
+"""
+
+from __future__ import annotations
+
+import os
+
+from zeropoint.errors import GraphError, ModelError, UnsupportedError
+from zeropoint.graph import Graph, Value
+from zeropoint.importers import onnx_ops_math, onnx_ops_nn, onnx_ops_shape
+from zeropoint.importers.onnx_context import Context, OnnxNode, UnknownShape, Unsupported
+from zeropoint.importers.onnx_folding import Folder
+from zeropoint.importers.onnx_reader import ModelSource, read_model
+
+#: ONNX operator of the ai.onnx domain -> its handler.
+HANDLERS = {**onnx_ops_math.HANDLERS, **onnx_ops_nn.HANDLERS, **onnx_ops_shape.HANDLERS}
+
+
+def import_onnx(path: str | os.PathLike[str]) -> Graph:
+    """Reads an ONNX file into a float graph, not yet canonical.
+
+    Raises:
+        FileError, ModelError, UnsupportedError, MissingExtraError: see
+            :func:`zeropoint.importers.load`.
+    """
+    source = read_model(os.fspath(path))
+    context = Context(source)
+    folder = Folder(context)
+    problems: list[str] = []
+    for node in _needed(source):
+        tainted = any(name in context.tainted for name in node.inputs)
+        try:
+            if not folder.fold(node):
+                _handle(context, node)
+        except Unsupported as problem:
+            # Behind a node that failed, unknown shapes are its consequence, not news.
+            if not (tainted and isinstance(problem, UnknownShape)):
+                problems.append(f"node '{node.name}' ({_full_name(node)}): {problem}")
+            _give_up(context, node)
+        except (ModelError, GraphError):
+            if not tainted:
+                raise
+            _give_up(context, node)
+        if tainted:
+            context.tainted.update(name for name in node.outputs if name)
+    if problems:
+        raise UnsupportedError(
+            f"{source.path}: {len(problems)} node(s) cannot be imported:\n  " + "\n  ".join(problems)
+        )
+    _finish_outputs(context)
+    graph = context.graph
+    graph.remove_dead()
+    return graph
+
+
+def _handle(context: Context, node: OnnxNode) -> None:
+    handler = None if node.domain else HANDLERS.get(node.op_type)
+    if handler is None:
+        raise Unsupported("this operator is not supported")
+    first = len(context.graph.nodes)
+    try:
+        handler(context, node)
+    except Unsupported:
+        # Nothing half-made stays behind.
+        del context.graph.nodes[first:]
+        raise
+
+
+def _full_name(node: OnnxNode) -> str:
+    return f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+
+
+def _give_up(context: Context, node: OnnxNode) -> None:
+    """Lets the import go on behind a node that failed, to find the other ones that would."""
+    for name in node.outputs:
+        if not name:
+            continue
+        context.tainted.add(name)
+        if name not in context.graph.values:
+            known = context.source.symbols.get(name)
+            shape = None
+            if known is not None:
+                shape = tuple(dim if isinstance(dim, int) else None for dim in known)
+            context.graph.add_value(Value(name, "float32", shape))
+
+
+def _needed(source: ModelSource) -> list[OnnxNode]:
+    """The nodes that the outputs depend on, each with a unique name."""
+    needed = set(source.outputs)
+    kept = []
+    for proto in reversed(source.nodes):
+        if any(name in needed for name in proto.output):
+            needed.update(proto.input)
+            kept.append(proto)
+    names: set[str] = set()
+    nodes = []
+    for proto in reversed(kept):
+        stem = proto.name or next(name for name in proto.output if name)
+        name, i = stem, 1
+        while name in names:
+            name, i = f"{stem}_{i}", i + 1
+        names.add(name)
+        nodes.append(OnnxNode(proto, name, source.path))
+    return nodes
+
+
+def _finish_outputs(context: Context) -> None:
+    graph = context.graph
+    for name in context.source.outputs:
+        graph.outputs.append(name)
+        if name in graph.values:
+            continue
+        target = context.resolve(name)
+        if target in context.constants:
+            context.add_constant(name, context.constants[target])
+        elif target in context.partial:
+            raise UnsupportedError(
+                f"{graph.source}: the output '{name}' is the shape of an input with a free dimension"
+            )
+        else:
+            # An output that is another value under a second name.
+            shape = graph.value(target).shape
+            graph.add_value(Value(name, graph.value(target).dtype, shape))
+            _copy(context, target, name)
+
+
+def _copy(context: Context, target: str, name: str) -> None:
+    from zeropoint.graph import Node
+
+    rank = len(context.known_shape(target))
+    context.graph.nodes.append(
+        Node(context.unique(f"{name}/copy"), "reshape", [target], [name], {"shape": [0] * rank})
+    )
