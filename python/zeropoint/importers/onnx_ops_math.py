@@ -18,15 +18,17 @@ Handler = Callable[[Context, OnnxNode], None]
 
 
 def _matmul(context: Context, node: OnnxNode) -> None:
-    a, b = context.value(node, 0), context.value(node, 1)
-    rank_a, rank_b = len(context.known_shape(a)), len(context.known_shape(b))
-    if rank_a == 0 or rank_b == 0:
-        raise Unsupported("a scalar operand is not allowed")
+    a = context.value(node, 0)
+    rank_a = len(context.known_shape(a))
     weight = context.constant(node, 1)
-    if weight is not None and rank_b == 2 and rank_a >= 2:
+    if weight is not None and weight.ndim == 2 and rank_a >= 2:
         w = context.add_constant(node.inputs[1], np.ascontiguousarray(weight.T))
         context.emit(node, "linear", [a, w])
         return
+    b = context.value(node, 1)
+    rank_b = len(context.known_shape(b))
+    if rank_a == 0 or rank_b == 0:
+        raise Unsupported("a scalar operand is not allowed")
     # One-dimensional operands become matrices, as in NumPy.
     drop = []
     if rank_a == 1:

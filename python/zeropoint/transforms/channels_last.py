@@ -45,7 +45,7 @@ def _push_down(graph: Graph) -> bool:
     activation comes next to the layer that it can be fused into."""
     producers, consumers = graph.producers(), graph.consumers()
     for node in graph.nodes:
-        if node.op != "transpose" or node.inputs[0] not in producers:
+        if node.op != "transpose" or node.inputs[0] not in producers or is_identity(_perm(node)):
             continue
         name = node.outputs[0]
         readers = consumers.get(name, [])
