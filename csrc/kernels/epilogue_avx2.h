@@ -1,9 +1,11 @@
-// The last steps of requantization with AVX2: 32 scaled values -> 32 bytes. For ISA files only.
+// The last steps of requantization with AVX2: 32 scaled values -> 32 bytes, and storing some of
+// them. For ISA files only.
 #pragma once
 
 #include <immintrin.h>
 
 #include <cstdint>
+#include <cstring>
 
 #include "quant/requantize.h"
 
@@ -35,6 +37,34 @@ static inline __m256i avx2_round_clamp(__m256 v0, __m256 v1, __m256 v2, __m256 v
   const __m256i lo = _mm256_adds_epi16(_mm256_packs_epi32(i0, i1), e.zero_point);
   const __m256i hi = _mm256_adds_epi16(_mm256_packs_epi32(i2, i3), e.zero_point);
   return _mm256_max_epu8(_mm256_packus_epi16(lo, hi), e.qmin);
+}
+
+// Copies `count` < 32 bytes without a call.
+static inline void avx2_copy_below_32(void* to, const void* from, int count) {
+  auto* d = static_cast<char*>(to);
+  const auto* s = static_cast<const char*>(from);
+  const auto piece = [&](int bytes) __attribute__((always_inline)) {
+    if ((count & bytes) == 0) return;
+    std::memcpy(d, s, static_cast<size_t>(bytes));
+    d += bytes;
+    s += bytes;
+  };
+  piece(16);
+  piece(8);
+  piece(4);
+  piece(2);
+  piece(1);
+}
+
+// Stores the first `count` bytes of v, or all 32 where there are more.
+static inline void avx2_store_first(act_t* y, __m256i v, int count) {
+  if (count >= 32) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(y), v);
+  } else {
+    alignas(32) act_t bytes[32];
+    _mm256_store_si256(reinterpret_cast<__m256i*>(bytes), v);
+    avx2_copy_below_32(y, bytes, count);
+  }
 }
 
 }  // namespace zeropoint

@@ -52,16 +52,6 @@ void pack(const PackArgs& args, void* packed) {
 
 ZP_INLINE __m256i load(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 
-ZP_INLINE void store(act_t* y, __m256i v, int count) {
-  if (count == kWidth) {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(y), v);
-  } else {
-    alignas(32) act_t bytes[kWidth];
-    _mm256_store_si256(reinterpret_cast<__m256i*>(bytes), v);
-    std::memcpy(y, bytes, static_cast<size_t>(count));
-  }
-}
-
 template <int kPixels>
 ZP_INLINE void run_tile(const act_t* const* runs, int taps, int channel, const uint8_t* block,
                         act_t* y, ptrdiff_t y_stride, int count, const Avx2Epilogue& epilogue) {
@@ -99,8 +89,8 @@ ZP_INLINE void run_tile(const act_t* const* runs, int taps, int channel, const u
           _mm256_mul_ps(_mm256_cvtepi32_ps(acc[p][v]),
                         _mm256_loadu_ps(reinterpret_cast<const float*>(block + 128 + v * 32)));
     }
-    store(y + p * y_stride, avx2_round_clamp(scaled[0], scaled[1], scaled[2], scaled[3], epilogue),
-          count);
+    avx2_store_first(y + p * y_stride,
+                     avx2_round_clamp(scaled[0], scaled[1], scaled[2], scaled[3], epilogue), count);
   }
 }
 

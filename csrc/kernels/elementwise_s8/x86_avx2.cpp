@@ -76,12 +76,12 @@ ZP_INLINE void for_binary_blocks(const BinaryArgs& args, const Body& body) {
     body(args.a + i * kStepA, args.b + i * kStepB, args.y + i);
   }
   if (i < args.n) {
-    const auto rest = static_cast<size_t>(args.n - i);
+    const auto rest = static_cast<int>(args.n - i);
     act_t a[kWidth] = {}, b[kWidth] = {}, y[kWidth];
-    if (kStepA == 1) std::memcpy(a, args.a + i, rest);
-    if (kStepB == 1) std::memcpy(b, args.b + i, rest);
+    if (kStepA == 1) avx2_copy_below_32(a, args.a + i, rest);
+    if (kStepB == 1) avx2_copy_below_32(b, args.b + i, rest);
     body(a, b, y);
-    std::memcpy(args.y + i, y, rest);
+    avx2_copy_below_32(args.y + i, y, rest);
   }
 }
 
@@ -159,12 +159,12 @@ ZP_INLINE __m256i lookup32(__m256i x, const act_t* table) {
 }
 
 void lookup(const LookupArgs& args) {
-  // A copy, so that stores to y cannot be thought to change the table.
-  alignas(32) act_t table[256];
-  std::memcpy(table, args.table, sizeof(table));
+  const act_t *x = args.x, *table = args.table;
+  act_t* y = args.y;
+  const int64_t n = args.n;
   int64_t i = 0;
-  for (; i + kWidth <= args.n; i += kWidth) store(args.y + i, lookup32(load(args.x + i), table));
-  for (; i < args.n; ++i) args.y[i] = table[args.x[i]];
+  for (; i + kWidth <= n; i += kWidth) store(y + i, lookup32(load(x + i), table));
+  for (; i < n; ++i) y[i] = table[x[i]];
 }
 
 void quantize(const QuantizeArgs& args) {
@@ -182,12 +182,12 @@ void quantize(const QuantizeArgs& args) {
   int64_t i = 0;
   for (; i + kWidth <= args.n; i += kWidth) convert(args.x + i, args.y + i);
   if (i < args.n) {
-    const auto rest = static_cast<size_t>(args.n - i);
+    const auto rest = static_cast<int>(args.n - i);
     float x[kWidth] = {};
     act_t y[kWidth];
-    std::memcpy(x, args.x + i, rest * sizeof(float));
+    std::memcpy(x, args.x + i, static_cast<size_t>(rest) * sizeof(float));
     convert(x, y);
-    std::memcpy(args.y + i, y, rest);
+    avx2_copy_below_32(args.y + i, y, rest);
   }
 }
 

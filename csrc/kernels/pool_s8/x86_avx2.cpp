@@ -3,8 +3,6 @@
 // mean: words are summed as they are (S) and shifted right by 8 (O, the odd channels), modulo 2^16.
 // Then the even channels' sum is S - 256 * O: three operations a tap for 32 channels, exact while
 // 255 * taps < 2^16. More taps are taken in stretches of 256, whose sums are added in int32.
-#include <cstring>
-
 #include "kernels/epilogue_avx2.h"
 #include "kernels/pool_s8/pool_s8_kernels.h"
 
@@ -16,16 +14,6 @@ constexpr int kStretch = 256;  // taps whose 16-bit sums cannot wrap: 255 * 256 
 
 __m256i load(const act_t* x) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x)); }
 
-void store(act_t* y, __m256i v, int count) {
-  if (count >= kWidth) {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(y), v);
-  } else {
-    alignas(32) act_t bytes[kWidth];
-    _mm256_store_si256(reinterpret_cast<__m256i*>(bytes), v);
-    std::memcpy(y, bytes, static_cast<size_t>(count));
-  }
-}
-
 void max(const RunArgs& args) {
   const __m256i qmin = _mm256_set1_epi8(static_cast<char>(args.clamp.qmin));
   const __m256i qmax = _mm256_set1_epi8(static_cast<char>(args.clamp.qmax));
@@ -36,7 +24,7 @@ void max(const RunArgs& args) {
       for (int t = 0; t < args.x.taps; ++t) {
         best = _mm256_max_epu8(best, load(row_run(args.x, p, t) + c));
       }
-      store(y + c, _mm256_min_epu8(best, qmax), args.x.depth - c);
+      avx2_store_first(y + c, _mm256_min_epu8(best, qmax), args.x.depth - c);
     }
   }
 }
@@ -68,8 +56,9 @@ void mean(const RunArgs& args) {
       }
       __m256 scaled[4];
       for (int v = 0; v < 4; ++v) scaled[v] = _mm256_mul_ps(_mm256_cvtepi32_ps(sum[v]), multiplier);
-      store(y + c, avx2_round_clamp(scaled[0], scaled[1], scaled[2], scaled[3], epilogue),
-            args.x.depth - c);
+      avx2_store_first(y + c,
+                       avx2_round_clamp(scaled[0], scaled[1], scaled[2], scaled[3], epilogue),
+                       args.x.depth - c);
     }
   }
 }

@@ -269,6 +269,22 @@ TEST_CASE("depthwise_s8: real convolutions, with neighbouring pixels sharing col
   }
 }
 
+TEST_CASE("depthwise_s8: pixels that are neighbours but for one tap") {
+  auto g = test::generator("depthwise almost neighbours");
+  for (int stride : {1, 2}) {
+    for (int round = 0; round < 12; ++round) {
+      const Layer layer = make_layer(g, 9, 20, Fill::random, Multipliers::usual);
+      Input in = convolution_input(g, layer, {9, 12, 3, stride, 1, 1});
+      for (int64_t p = 0; p < in.pixels; p += test::uniform(g, 1, 6)) {
+        const int64_t tap = p * layer.taps + test::uniform(g, 0, layer.taps - 1);
+        in.offsets[static_cast<size_t>(tap)] =
+            static_cast<int32_t>(test::uniform(g, 0, 9 * 12 - 1)) * layer.channels;
+      }
+      check_all_kernels(g, layer, in);
+    }
+  }
+}
+
 TEST_CASE("depthwise_s8: extremes of weights, activations and multipliers") {
   auto g = test::generator("depthwise extremes");
   for (Fill fill : {Fill::all_high, Fill::all_low, Fill::alternating}) {
