@@ -22,12 +22,18 @@ namespace {
 
 #define ZP_INLINE static inline __attribute__((always_inline))
 
-// One register width each: the same operations on 64, 32 and 16 channels.
+// One register width each: the same operations on 64, 32 and 16 channels. kStride is the distance
+// of registers in a packed block. load_run reads the run of a tile; `second` leads from there to
+// the same run, or output pixel, of the tile that follows (for XmmPair alone).
 struct Zmm {
   using Int = __m512i;
   using Float = __m512;
   static constexpr int kChannels = 64;
+  static constexpr int kStride = 64;
   ZP_INLINE Int load(const void* p) { return _mm512_loadu_si512(p); }
+  ZP_INLINE Int load_run(const act_t* const* run, ptrdiff_t, int channel) {
+    return load(*run + channel);
+  }
   ZP_INLINE Float load_f(const void* p) { return _mm512_loadu_ps(p); }
   ZP_INLINE Int lo8(Int a, Int b) { return _mm512_unpacklo_epi8(a, b); }
   ZP_INLINE Int hi8(Int a, Int b) { return _mm512_unpackhi_epi8(a, b); }
@@ -38,7 +44,7 @@ struct Zmm {
   ZP_INLINE Int finish(const Float* v, const Avx512Epilogue& e) {
     return avx512_round_clamp(v[0], v[1], v[2], v[3], e);
   }
-  ZP_INLINE void store(act_t* y, Int v, int count) {
+  ZP_INLINE void store(act_t* y, ptrdiff_t, Int v, int count) {
     if (count == kChannels) {
       _mm512_storeu_si512(y, v);
     } else {
@@ -51,7 +57,11 @@ struct Ymm {
   using Int = __m256i;
   using Float = __m256;
   static constexpr int kChannels = 32;
+  static constexpr int kStride = 32;
   ZP_INLINE Int load(const void* p) { return _mm256_loadu_si256(static_cast<const Int*>(p)); }
+  ZP_INLINE Int load_run(const act_t* const* run, ptrdiff_t, int channel) {
+    return load(*run + channel);
+  }
   ZP_INLINE Float load_f(const void* p) { return _mm256_loadu_ps(static_cast<const float*>(p)); }
   ZP_INLINE Int lo8(Int a, Int b) { return _mm256_unpacklo_epi8(a, b); }
   ZP_INLINE Int hi8(Int a, Int b) { return _mm256_unpackhi_epi8(a, b); }
@@ -69,7 +79,7 @@ struct Ymm {
                             _mm256_adds_epi16(_mm256_packs_epi32(i[2], i[3]), zero_point)),
         _mm512_castsi512_si256(e.qmin));
   }
-  ZP_INLINE void store(act_t* y, Int v, int count) {
+  ZP_INLINE void store(act_t* y, ptrdiff_t, Int v, int count) {
     if (count == kChannels) {
       _mm256_storeu_si256(reinterpret_cast<Int*>(y), v);
     } else {
@@ -82,7 +92,11 @@ struct Xmm {
   using Int = __m128i;
   using Float = __m128;
   static constexpr int kChannels = 16;
+  static constexpr int kStride = 32;
   ZP_INLINE Int load(const void* p) { return _mm_loadu_si128(static_cast<const Int*>(p)); }
+  ZP_INLINE Int load_run(const act_t* const* run, ptrdiff_t, int channel) {
+    return load(*run + channel);
+  }
   ZP_INLINE Float load_f(const void* p) { return _mm_loadu_ps(static_cast<const float*>(p)); }
   ZP_INLINE Int lo8(Int a, Int b) { return _mm_unpacklo_epi8(a, b); }
   ZP_INLINE Int hi8(Int a, Int b) { return _mm_unpackhi_epi8(a, b); }
@@ -99,12 +113,24 @@ struct Xmm {
                                          _mm_adds_epi16(_mm_packs_epi32(i[2], i[3]), zero_point)),
                         _mm512_castsi512_si128(e.qmin));
   }
-  ZP_INLINE void store(act_t* y, Int v, int count) {
+  ZP_INLINE void store(act_t* y, ptrdiff_t, Int v, int count) {
     if (count == kChannels) {
       _mm_storeu_si128(reinterpret_cast<Int*>(y), v);
     } else {
       _mm_mask_storeu_epi8(y, static_cast<__mmask16>(0xFFFF >> (16 - count)), v);
     }
+  }
+};
+
+// Two tiles of 16 channels at once, one in each half of a register.
+struct XmmPair : Ymm {
+  ZP_INLINE Int load_run(const act_t* const* run, ptrdiff_t second, int channel) {
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(Xmm::load(*run + channel)),
+                                   Xmm::load(run[second] + channel), 1);
+  }
+  ZP_INLINE void store(act_t* y, ptrdiff_t second, Int v, int count) {
+    Xmm::store(y, 0, _mm256_castsi256_si128(v), count);
+    Xmm::store(y + second, 0, _mm256_extracti128_si256(v, 1), count);
   }
 };
 
@@ -119,8 +145,11 @@ int block_width(int rest) { return rest > 32 ? 64 : rest > 16 ? 32 : 16; }
 
 int weight_sets(int taps) { return taps == kSquare3 ? 6 : (taps + 3) / 4; }
 
+// A block of 16 channels is packed twice, side by side, to serve XmmPair.
+int packed_width(int width) { return width < 32 ? 32 : width; }
+
 size_t block_bytes(int width, int taps) {
-  return static_cast<size_t>(width) * 4 * static_cast<size_t>(2 + weight_sets(taps));
+  return static_cast<size_t>(packed_width(width)) * 4 * static_cast<size_t>(2 + weight_sets(taps));
 }
 
 size_t packed_bytes(int taps, int channels) {
@@ -148,20 +177,21 @@ void pack(const PackArgs& args, void* packed) {
   const int sets = weight_sets(args.taps);
   for (int c0 = 0; c0 < args.channels;) {
     const int width = block_width(args.channels - c0);
+    const int slots = packed_width(width);
     std::memset(out, 0, block_bytes(width, args.taps));
-    for (int slot = 0; slot < width; ++slot) {
+    for (int slot = 0; slot < slots; ++slot) {
       // Dword `slot` of the four registers: register v, 128-bit part, dword in the part.
-      const int v = slot / (width / 4);
-      const int part = slot % (width / 4) / 4;
-      const int c = c0 + part * 16 + v * 4 + slot % 4;
+      const int v = slot / (slots / 4);
+      const int part = slot % (slots / 4) / 4;
+      const int c = c0 + part * 16 % width + v * 4 + slot % 4;
       if (c >= args.channels) continue;
       std::memcpy(out + slot * 4, &args.bias[c], 4);
-      std::memcpy(out + (width + slot) * 4, &args.multiplier[c], 4);
+      std::memcpy(out + (slots + slot) * 4, &args.multiplier[c], 4);
       for (int set = 0; set < sets; ++set) {
         for (int byte = 0; byte < 4; ++byte) {
           const int tap = tap_of(set, byte, args.taps);
           if (tap < 0) continue;
-          out[(static_cast<size_t>(2 + set) * width + slot) * 4 + byte] =
+          out[(static_cast<size_t>(2 + set) * slots + slot) * 4 + byte] =
               static_cast<uint8_t>(args.weights[static_cast<ptrdiff_t>(tap) * args.channels + c]);
         }
       }
@@ -185,13 +215,14 @@ struct Tile {
 template <typename V, int kPixels>
 ZP_INLINE void finish_tile(const Tile& tile, typename V::Int acc[kPixels][4],
                            const Avx512Epilogue& epilogue) {
-  constexpr int kBytes = V::kChannels;  // of one register
+  constexpr int kBytes = V::kStride;
   for (int p = 0; p < kPixels; ++p) {
     typename V::Float scaled[4];
     for (int v = 0; v < 4; ++v) {
       scaled[v] = V::scaled(acc[p][v], V::load_f(tile.block + (4 + v) * kBytes));
     }
-    V::store(tile.y + p * tile.y_stride, V::finish(scaled, epilogue), tile.count);
+    V::store(tile.y + p * tile.y_stride, kPixels * tile.y_stride, V::finish(scaled, epilogue),
+             tile.count);
   }
 }
 
@@ -199,7 +230,7 @@ ZP_INLINE void finish_tile(const Tile& tile, typename V::Int acc[kPixels][4],
 template <typename V, int kPixels, int kStep>
 ZP_INLINE void tile_3x3(const Tile& tile, const Avx512Epilogue& epilogue) {
   using Int = typename V::Int;
-  constexpr int kBytes = V::kChannels;
+  constexpr int kBytes = V::kStride;
   constexpr int kColumns = (kPixels - 1) * kStep + 3;
   constexpr int kPairs = (kColumns + 1) / 2;
 
@@ -219,7 +250,7 @@ ZP_INLINE void tile_3x3(const Tile& tile, const Avx512Epilogue& epilogue) {
         const int column = 2 * k + j < kColumns ? 2 * k + j : kColumns - 1;
         const int pixel = column < 3 ? 0 : (column - 3) / kStep + 1;  // the first that reads it
         const int tap = row * 3 + column - pixel * kStep;
-        x[j] = V::load(tile.runs[pixel * kSquare3 + tap] + tile.channel);
+        x[j] = V::load_run(tile.runs + pixel * kSquare3 + tap, kPixels * kSquare3, tile.channel);
       }
       lo[k] = V::lo8(x[0], x[1]);
       hi[k] = V::hi8(x[0], x[1]);
@@ -250,7 +281,7 @@ ZP_INLINE void tile_3x3(const Tile& tile, const Avx512Epilogue& epilogue) {
 template <typename V, int kPixels>
 ZP_INLINE void tile_any(const Tile& tile, const Avx512Epilogue& epilogue) {
   using Int = typename V::Int;
-  constexpr int kBytes = V::kChannels;
+  constexpr int kBytes = V::kStride;
   Int acc[kPixels][4];
   for (int v = 0; v < 4; ++v) {
     const Int bias = V::load(tile.block + v * kBytes);
@@ -267,7 +298,9 @@ ZP_INLINE void tile_any(const Tile& tile, const Avx512Epilogue& epilogue) {
     for (int p = 0; p < kPixels; ++p) {
       const act_t* const* runs = tile.runs + p * tile.taps;
       Int x[4];
-      for (int j = 0; j < 4; ++j) x[j] = V::load(runs[taps[j]] + tile.channel);
+      for (int j = 0; j < 4; ++j) {
+        x[j] = V::load_run(runs + taps[j], ptrdiff_t{kPixels} * tile.taps, tile.channel);
+      }
       const Int lo01 = V::lo8(x[0], x[1]), hi01 = V::hi8(x[0], x[1]);
       const Int lo23 = V::lo8(x[2], x[3]), hi23 = V::hi8(x[2], x[3]);
       acc[p][0] = V::dot4(acc[p][0], V::lo16(lo01, lo23), w[0]);
@@ -286,35 +319,47 @@ struct Group {
   uint8_t step;
 };
 
+template <typename V>
+ZP_INLINE void run_group(const Tile& tile, Group group, const Avx512Epilogue& epilogue) {
+  if (tile.taps != kSquare3) {
+    if (group.pixels == 2) {
+      tile_any<V, 2>(tile, epilogue);
+    } else {
+      tile_any<V, 1>(tile, epilogue);
+    }
+  } else if (group.pixels == 4) {
+    if (group.step == 1) {
+      tile_3x3<V, 4, 1>(tile, epilogue);
+    } else {
+      tile_3x3<V, 4, 2>(tile, epilogue);
+    }
+  } else if (group.pixels == 2) {
+    if (group.step == 1) {
+      tile_3x3<V, 2, 1>(tile, epilogue);
+    } else {
+      tile_3x3<V, 2, 2>(tile, epilogue);
+    }
+  } else {
+    tile_3x3<V, 1, 1>(tile, epilogue);
+  }
+}
+
 // All pixels of a chunk for one block of channels.
 template <typename V>
 void run_block(Tile tile, const Group* groups, int group_count, const Avx512Epilogue& epilogue) {
-  const bool square3 = tile.taps == kSquare3;
   for (int i = 0; i < group_count; ++i) {
     const Group group = groups[i];
-    if (!square3) {
-      if (group.pixels == 2) {
-        tile_any<V, 2>(tile, epilogue);
-      } else {
-        tile_any<V, 1>(tile, epilogue);
-      }
-    } else if (group.pixels == 4) {
-      if (group.step == 1) {
-        tile_3x3<V, 4, 1>(tile, epilogue);
-      } else {
-        tile_3x3<V, 4, 2>(tile, epilogue);
-      }
-    } else if (group.pixels == 2) {
-      if (group.step == 1) {
-        tile_3x3<V, 2, 1>(tile, epilogue);
-      } else {
-        tile_3x3<V, 2, 2>(tile, epilogue);
-      }
+    int pixels = group.pixels;
+    if (V::kChannels == 16 && i + 1 < group_count && groups[i + 1].pixels == group.pixels &&
+        groups[i + 1].step == group.step) {
+      run_group<XmmPair>(tile, group, epilogue);
+      pixels *= 2;
+      ++i;
     } else {
-      tile_3x3<V, 1, 1>(tile, epilogue);
+      run_group<V>(tile, group, epilogue);
     }
-    tile.runs += group.pixels * tile.taps;
-    tile.y += group.pixels * tile.y_stride;
+    tile.runs += pixels * tile.taps;
+    tile.y += pixels * tile.y_stride;
   }
 }
 
@@ -352,13 +397,16 @@ int plan_groups(const int32_t* offsets, int taps, int pixels, Group* groups) {
 void gather_runs(const Rows<act_t>& x, const int32_t* offsets, int count, const act_t** runs) {
   const __m512i base = _mm512_set1_epi64(reinterpret_cast<intptr_t>(x.base));
   const __m512i pad_row = _mm512_set1_epi64(reinterpret_cast<intptr_t>(x.pad_row));
-  for (int i = 0; i < count; i += 8) {
-    const auto mask = static_cast<__mmask8>(count - i >= 8 ? 0xFF : 0xFF >> (8 - (count - i)));
+  const auto gather = [&](int i, __mmask8 mask) __attribute__((always_inline)) {
     const __m256i offset = _mm256_maskz_loadu_epi32(mask, offsets + i);
     const __m512i address = _mm512_add_epi64(base, _mm512_cvtepi32_epi64(offset));
+    // kPadding is the only negative offset, so the sign chooses.
     _mm512_storeu_si512(runs + i,
                         _mm512_mask_mov_epi64(address, _mm256_movepi32_mask(offset), pad_row));
-  }
+  };
+  int i = 0;
+  for (; i + 8 <= count; i += 8) gather(i, 0xFF);
+  if (i < count) gather(i, static_cast<__mmask8>(0xFF >> (8 - (count - i))));
 }
 
 void run(const RunArgs& args) {
