@@ -4,8 +4,11 @@
 // vpunpck(l|h)bw and widened to 16 bits by vpunpck(l|h)bw with zero, so that a dword holds one
 // channel's two activations; the packs of the epilogue undo the order this leaves.
 //
+// A last block of at most 16 channels takes twice as many pixels, in the halves of the registers.
+//
 // Packed, per block of 32 channels: [32] int32 bias, [32] float multiplier, then for each two taps
-// [32][2] int16 weights (zero for a missing last tap). Channels stand in interleaved order.
+// [32][2] int16 weights (zero for a missing last tap). Channels stand in interleaved order; a last
+// block of at most 16 is packed into both halves.
 // Accumulators: int32, exact: |255 * 128 * 2| fits, and vpmaddwd cannot saturate on such operands.
 #include <immintrin.h>
 
@@ -37,7 +40,8 @@ void pack(const PackArgs& args, void* packed) {
   for (int c0 = 0; c0 < args.channels; c0 += kWidth) {
     for (int slot = 0; slot < kWidth; ++slot) {
       // Dword `slot` of the four registers: register slot / 8, its half, dword in the half.
-      const int c = c0 + slot / 4 % 2 * 16 + slot / 8 * 4 + slot % 4;
+      const int half = args.channels - c0 > 16 ? slot / 4 % 2 : 0;
+      const int c = c0 + half * 16 + slot / 8 * 4 + slot % 4;
       if (c >= args.channels) continue;
       std::memcpy(out + slot * 4, &args.bias[c], 4);
       std::memcpy(out + (kWidth + slot) * 4, &args.multiplier[c], 4);
@@ -52,23 +56,42 @@ void pack(const PackArgs& args, void* packed) {
 
 ZP_INLINE __m256i load(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 
-template <int kPixels>
-ZP_INLINE void run_tile(const act_t* const* runs, int taps, int channel, const uint8_t* block,
-                        act_t* y, ptrdiff_t y_stride, int count, const Avx2Epilogue& epilogue) {
+// What a tile needs besides its accumulators.
+struct Tile {
+  const act_t* const* runs;  // [pixel][tap], at channel 0
+  const uint8_t* block;      // packed, of these channels
+  act_t* y;                  // first pixel, at these channels
+  ptrdiff_t y_stride;
+  int channel;  // first channel
+  int count;    // channels to store
+  int taps;
+};
+
+// 32 channels of kPixels pixels; kPaired: 16 channels of pixel p and of pixel p + kPixels.
+template <int kPixels, bool kPaired>
+ZP_INLINE void run_tile(const Tile& tile, const Avx2Epilogue& epilogue) {
+  const auto load_run = [&](int p, int t) __attribute__((always_inline)) {
+    const act_t* x = tile.runs[p * tile.taps + t] + tile.channel;
+    if (!kPaired) return load(x);
+    const act_t* second = tile.runs[(p + kPixels) * tile.taps + t] + tile.channel;
+    return _mm256_inserti128_si256(
+        _mm256_castsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x))),
+        _mm_loadu_si128(reinterpret_cast<const __m128i*>(second)), 1);
+  };
   const __m256i zero = _mm256_setzero_si256();
   __m256i acc[kPixels][4];
   for (int v = 0; v < 4; ++v) {
-    const __m256i bias = load(block + v * 32);
+    const __m256i bias = load(tile.block + v * 32);
     for (int p = 0; p < kPixels; ++p) acc[p][v] = bias;
   }
-  const uint8_t* weights = block + 256;
-  for (int t = 0; t < taps; t += 2, weights += 128) {
+  const uint8_t* weights = tile.block + 256;
+  for (int t = 0; t < tile.taps; t += 2, weights += 128) {
     // A missing last tap has zero weights, so the one before it serves again.
-    const int t1 = t + 1 < taps ? t + 1 : t;
+    const int t1 = t + 1 < tile.taps ? t + 1 : t;
     __m256i lo[kPixels], hi[kPixels];
     for (int p = 0; p < kPixels; ++p) {
-      const __m256i x0 = load(runs[p * taps + t] + channel);
-      const __m256i x1 = load(runs[p * taps + t1] + channel);
+      const __m256i x0 = load_run(p, t);
+      const __m256i x1 = load_run(p, t1);
       lo[p] = _mm256_unpacklo_epi8(x0, x1);
       hi[p] = _mm256_unpackhi_epi8(x0, x1);
     }
@@ -85,13 +108,30 @@ ZP_INLINE void run_tile(const act_t* const* runs, int taps, int channel, const u
   for (int p = 0; p < kPixels; ++p) {
     __m256 scaled[4];
     for (int v = 0; v < 4; ++v) {
-      scaled[v] =
-          _mm256_mul_ps(_mm256_cvtepi32_ps(acc[p][v]),
-                        _mm256_loadu_ps(reinterpret_cast<const float*>(block + 128 + v * 32)));
+      const auto* multiplier = reinterpret_cast<const float*>(tile.block + 128 + v * 32);
+      scaled[v] = _mm256_mul_ps(_mm256_cvtepi32_ps(acc[p][v]), _mm256_loadu_ps(multiplier));
     }
-    avx2_store_first(y + p * y_stride,
-                     avx2_round_clamp(scaled[0], scaled[1], scaled[2], scaled[3], epilogue), count);
+    const __m256i q = avx2_round_clamp(scaled[0], scaled[1], scaled[2], scaled[3], epilogue);
+    act_t* y = tile.y + p * tile.y_stride;
+    avx2_store_first(y, q, tile.count);
+    if (kPaired) {
+      avx2_store_first(y + kPixels * tile.y_stride, _mm256_permute4x64_epi64(q, 0x0E), tile.count);
+    }
   }
+}
+
+// `pixels` pixels of one block of channels.
+void run_block(Tile tile, int pixels, const Avx2Epilogue& epilogue) {
+  const auto advance = [&](int done) {
+    tile.runs += done * tile.taps;
+    tile.y += done * tile.y_stride;
+    pixels -= done;
+  };
+  if (tile.count <= 16) {
+    for (; pixels >= 4; advance(4)) run_tile<2, true>(tile, epilogue);
+  }
+  for (; pixels >= 2; advance(2)) run_tile<2, false>(tile, epilogue);
+  if (pixels > 0) run_tile<1, false>(tile, epilogue);
 }
 
 // The addresses of `count` runs.
@@ -126,16 +166,8 @@ void run(const RunArgs& args) {
     const auto* block = static_cast<const uint8_t*>(args.packed);
     for (int c0 = 0; c0 < channels; c0 += kWidth, block += block_bytes(taps)) {
       const int count = channels - c0 < kWidth ? channels - c0 : kWidth;
-      act_t* y = args.y + p0 * args.y_stride + c0;
-      int p = 0;
-      for (; p + 2 <= pixels; p += 2) {
-        run_tile<2>(runs + p * taps, taps, c0, block, y + p * args.y_stride, args.y_stride, count,
-                    epilogue);
-      }
-      if (p < pixels) {
-        run_tile<1>(runs + p * taps, taps, c0, block, y + p * args.y_stride, args.y_stride, count,
-                    epilogue);
-      }
+      run_block({runs, block, args.y + p0 * args.y_stride + c0, args.y_stride, c0, count, taps},
+                pixels, epilogue);
     }
   }
 }
