@@ -1,3 +1,4 @@
+// depthwise_f32: the shared body.h compiled for AVX-512 (16 lanes).
 #include "kernels/depthwise_f32/body.h"
 #include "kernels/depthwise_f32/depthwise_f32_kernels.h"
 

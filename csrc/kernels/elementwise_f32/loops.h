@@ -171,6 +171,21 @@ void softmax(const SoftmaxArgs& args) {
   for (int64_t i = 0; i < n; ++i) y[i] = y[i] / sum;
 }
 
+// y[i] = round_clamp(e[i] * m): the rule of quant/requantize.h in a form that vectorizes. The
+// clamped value is below 2^22 in magnitude, so adding 1.5 * 2^23 rounds it to an integer, ties to
+// even.
+void round_clamp_run(const float* e, float m, const OutputClamp& out, act_t* y, int64_t n) {
+  const float lo = static_cast<float>(out.qmin - out.zero_point);
+  const float hi = static_cast<float>(out.qmax - out.zero_point);
+  const uint32_t offset = static_cast<uint32_t>(out.zero_point) - 0x4b400000u;
+  for (int64_t i = 0; i < n; ++i) {
+    const float product = e[i] * m;
+    const float value = select(product == product, product, 0.0f);
+    const float clamped = min_f32(max_f32(value, lo), hi);
+    y[i] = static_cast<act_t>(float_bits(clamped + 12582912.0f) + offset);
+  }
+}
+
 void softmax_s8(const SoftmaxS8Args& args) {
   const act_t* x = args.x;
   const float* table = args.table;
@@ -185,13 +200,9 @@ void softmax_s8(const SoftmaxS8Args& args) {
   }
   for (int j = 0; i < n; ++i, ++j) lanes[j] += table[top - x[i]];
   const float m = (1.0f / combine_lanes(lanes)) / args.scale_y;
-  // An element's result depends on its value alone: 256 of them serve any longer row.
-  if (n <= 256) {
-    for (i = 0; i < n; ++i) y[i] = round_clamp(table[top - x[i]] * m, args.clamp);
-    return;
-  }
+  // An element's result depends on its value alone: 256 of them serve a row of any length.
   act_t results[256];
-  for (int d = 0; d < 256; ++d) results[d] = round_clamp(table[d] * m, args.clamp);
+  round_clamp_run(table, m, args.clamp, results, 256);
   for (i = 0; i < n; ++i) y[i] = results[top - x[i]];
 }
 

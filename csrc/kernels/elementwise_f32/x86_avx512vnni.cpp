@@ -1,3 +1,4 @@
+// elementwise_f32: the shared loops.h compiled for AVX-512 (16 lanes).
 #include "kernels/elementwise_f32/elementwise_f32_kernels.h"
 #include "kernels/elementwise_f32/loops.h"
 

@@ -1,5 +1,5 @@
-// gemm_f32 in plain C++: one row by 16 columns (hardware fma: four rows). Where the compiler has no
-// fma instruction, an exact one is made of double arithmetic; see fma_16.
+// gemm_f32 in plain C++: tiles of 4x16. Where the compiler has no fma instruction, an exact one is
+// made of double arithmetic; see fma_16.
 #include <cstdint>
 
 #include "kernels/gemm_f32/gemm_f32_kernels.h"
@@ -9,7 +9,7 @@ namespace {
 
 constexpr int kColumns = 16;
 
-#if defined(__FP_FAST_FMAF)
+#if defined(__FP_FAST_FMAF) || defined(__aarch64__)
 
 void fma_16(float a, const float* b, float* acc) {
   for (int j = 0; j < kColumns; ++j) acc[j] = __builtin_fmaf(a, b[j], acc[j]);

@@ -49,8 +49,8 @@ void run_tile(const Tile& t) {
   }
   const int depth = args.a.depth;
   const float* b = t.panel + (1 + t.k_begin) * kColumns;
-  int tap = static_cast<int>(t.k_begin / depth);
-  int64_t d = t.k_begin % depth;
+  int tap = t.k_begin == 0 ? 0 : static_cast<int>(t.k_begin / depth);
+  int64_t d = t.k_begin == 0 ? 0 : t.k_begin % depth;
   for (int64_t k = t.k_begin; k < t.k_end; ++tap, d = 0) {
     const int64_t run = depth - d < t.k_end - k ? depth - d : t.k_end - k;
     const float* a[MR];

@@ -1,3 +1,4 @@
+// pool_f32: the shared body.h compiled for AVX-512 (16 lanes).
 #include "kernels/pool_f32/body.h"
 #include "kernels/pool_f32/pool_f32_kernels.h"
 

@@ -234,7 +234,10 @@ TEST_CASE("elementwise_f32: int8 softmax rows") {
         args.table = table.data();
         args.n = n;
         args.scale_y = 1.0f / 256.0f;
-        args.clamp.zero_point = kActMin;
+        args.clamp.zero_point =
+            n % 2 == 0 ? kActMin : static_cast<int32_t>(test::uniform(g, kActMin, kActMax));
+        args.clamp.qmin = static_cast<int32_t>(test::uniform(g, kActMin, kActMin + 20));
+        args.clamp.qmax = static_cast<int32_t>(test::uniform(g, kActMin + 100, kActMax));
         args.y = expected.data();
         reference::run_softmax_s8(args);
         args.y = y.data();

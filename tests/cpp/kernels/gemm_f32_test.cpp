@@ -1,5 +1,5 @@
 // Every gemm_f32 kernel against the oracle (the math library's fma, one k after the other), to the
-// bit: tile edges, K from 1 to several slices, tables of rows with padding, partial ranges, values
+// bit: tile edges, K from 0 to several slices, tables of rows with padding, partial ranges, values
 // that overflow, vanish or meet rounding ties.
 #include "kernels/gemm_f32/gemm_f32.h"
 
@@ -133,7 +133,7 @@ TEST_CASE("gemm_f32: tile edges") {
 TEST_CASE("gemm_f32: depths, also beyond one slice of K") {
   std::mt19937_64 g = test::generator("gemm_f32 depths");
   for_each_kernel([&](const gemm_f32::Kernel& kernel) {
-    for (int k : {1, 2, 3, 1023, 1024, 1025, 2049, 3333}) {
+    for (int k : {0, 1, 2, 3, 1023, 1024, 1025, 2049, 3333}) {
       Case c(19, 70, 1, k, false, g);
       c.lo = -0.25f;  // applies to the last slice alone
       c.hi = 0.25f;
