@@ -154,6 +154,13 @@ class OpTest {
     return make_op(node_, OpContext{isa_mask(isa), threads});
   }
 
+  // The shapes of the inputs.
+  std::vector<Shape> shapes() const {
+    std::vector<Shape> shapes;
+    for (const Tensor& t : tensors_) shapes.push_back(t.shape);
+    return shapes;
+  }
+
   // The outputs, the same from all runs.
   std::vector<Tensor> run() const {
     std::vector<Tensor> first;
@@ -199,12 +206,6 @@ class OpTest {
  private:
   static constexpr size_t kSeparate = static_cast<size_t>(-1);
   static constexpr uint8_t kGuard = 0xA5;
-
-  std::vector<Shape> shapes() const {
-    std::vector<Shape> shapes;
-    for (const Tensor& t : tensors_) shapes.push_back(t.shape);
-    return shapes;
-  }
 
   ValueInfo& add_value(DType dtype, const Shape& shape, QuantParams quant) {
     values_.push_back(std::make_unique<ValueInfo>());
