@@ -162,9 +162,13 @@ def compare(
                 accumulated[name].add(floats[pairs.of[name]], real)
 
         reference.observe(batch, keep)
-        results = session.observe(batch, measure)
+        results = session.observe(
+            {name: _quantize(array, quantized.values.get(name)) for name, array in batch.items()},
+            measure,
+        )
         for name, deviation in outputs.items():
-            deviation.add(floats[name], results[name])
+            real = _dequantize(results[name], quantized.value(name).quant)
+            deviation.add(floats[name], real)
         for single in alone:
             single.run(floats)
         count = len(next(iter(batch.values())))
@@ -180,6 +184,14 @@ def _graph_of(model: Model | Graph | str | os.PathLike[str]) -> Graph:
     if isinstance(model, Graph):
         return model
     return model.graph if isinstance(model, Model) else read_model(model)
+
+
+def _quantize(array: Array, value: Value | None) -> Array:
+    """Float samples as the quantized model takes them: int8 where its input is int8."""
+    if value is None or value.quant is None or array.dtype != np.float32:
+        return array
+    q = np.rint(array / value.quant.scale) + np.float32(value.quant.zero_point)
+    return np.clip(q, -128, 127).astype(np.int8)
 
 
 def _dequantize(value: Array, quant: QuantParams | None) -> Array:

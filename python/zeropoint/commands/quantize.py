@@ -13,6 +13,7 @@ from collections import Counter
 from zeropoint import report
 from zeropoint.commands import common
 from zeropoint.commands.inspect import describe
+from zeropoint.errors import InputError
 
 NAME = "quantize"
 HELP = "calibrate and quantize a float network"
@@ -32,13 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--method",
         default="minmax",
-        help="how a value's range is found: minmax (default), moving_average or percentile",
+        help="how a value's range is found: minmax (default), moving_average, percentile or mse",
     )
     parser.add_argument(
         "--percentile",
         type=float,
         metavar="P",
-        help="share of the values that the range must hold, in percent (for --method percentile)",
+        help="for --method percentile: leave 100 - P percent out on either side (default: 99.99)",
     )
     parser.add_argument(
         "--keep-float",
@@ -46,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="extend",
         default=[],
         metavar="NAME",
-        help="nodes, or operator types, that stay in float32",
+        help="nodes, values or operator types that stay in float32; * and ? match anything",
     )
     parser.add_argument(
         "--per-tensor", action="store_true", help="one weight scale per tensor, not per channel"
@@ -71,11 +72,17 @@ def execute(options: argparse.Namespace) -> None:
     specs = common.graph_inputs(graph)
     samples = NpzBatches(options.calibration, specs, common.batch_for(specs, options.batch))
     config = Config(
-        per_channel=not options.per_tensor,
-        symmetric=options.symmetric,
-        keep_float=tuple(options.keep_float),
+        weights="per_tensor" if options.per_tensor else "per_channel",
+        activations="symmetric" if options.symmetric else "asymmetric",
+        keep_float=options.keep_float,
     )
-    choice = {} if options.percentile is None else {"percentile": options.percentile}
+    choice = {}
+    if options.percentile is not None:
+        if options.method != "percentile":
+            raise InputError(
+                f"--percentile goes with --method percentile, not with {options.method}"
+            )
+        choice["percentile"] = options.percentile
     with report.progress("calibrating", samples.samples) as advance:
         statistics = calibrate(
             graph,
