@@ -3,14 +3,16 @@
 // Tile: 64 channels (a tail takes 32 or 16, in narrower registers) of up to four output pixels.
 // Four input runs are interleaved by vpunpck(l|h)bw and vpunpck(l|h)wd, so that a dword holds one
 // channel's four activations; the packs of the epilogue undo the order this leaves.
-// 3x3 has a form of its own: a dword holds four neighbouring columns, which serve two output
-// pixels, the second one with weights shifted by a column. Neighbours (one or two columns apart)
-// are recognized by their offsets alone, so any stride, dilation, padding and row end is handled
-// by falling back to fewer pixels.
+// 3x3 and 5x5 have a form of their own: a dword holds four neighbouring columns, which serve two
+// output pixels, the second one with weights shifted by a column. Neighbours (one or two columns
+// apart) are recognized by their offsets alone, so any stride, dilation, padding and row end is
+// handled by falling back to fewer pixels.
 //
 // Packed, per block of W channels: [W] int32 bias, [W] float multiplier, then sets of [W][4] int8
-// weights. 3x3: for each kernel row the sets (w0, w1, w2, 0) and (0, w0, w1, w2); else one set for
-// each four taps, the last filled up with zeros. Channels stand in interleaved order.
+// weights. For each kernel row of 3x3 the sets (w0, w1, w2, 0) and (0, w0, w1, w2); of 5x5
+// (w0, w1, w2, w3), (0, w0, w1, w2) for the first four columns and (0, 0, w4, 0), (0, 0, w3, w4)
+// for those from the third on; else one set for each four taps, the last filled up with zeros.
+// Channels stand in interleaved order.
 // Accumulators: int32, exact under the bound that the caller has proved.
 #include <cstring>
 
@@ -134,7 +136,6 @@ struct XmmPair : Ymm {
   }
 };
 
-constexpr int kSquare3 = 9;     // taps of a 3x3 kernel
 constexpr int kMaxTaps = 1024;  // more than this is left to the portable kernel
 constexpr int kMaxPixels = 64;  // output pixels whose pointers are gathered at once
 
@@ -143,7 +144,17 @@ bool applies(const Problem& problem) { return problem.taps <= kMaxTaps; }
 // Width of the block that starts where `rest` channels are left.
 int block_width(int rest) { return rest > 32 ? 64 : rest > 16 ? 32 : 16; }
 
-int weight_sets(int taps) { return taps == kSquare3 ? 6 : (taps + 3) / 4; }
+// The width of a kernel that has a form of its own, or 0. A kernel of 1x9 counts as 3x3 too: its
+// pixels then are no neighbours.
+int square_side(int taps) { return taps == 9 ? 3 : taps == 25 ? 5 : 0; }
+
+// Sets of weights for each row of such a kernel.
+constexpr int row_sets(int side) { return side == 3 ? 2 : 4; }
+
+int weight_sets(int taps) {
+  const int side = square_side(taps);
+  return side != 0 ? side * row_sets(side) : (taps + 3) / 4;
+}
 
 // A block of 16 channels is packed twice, side by side, to serve XmmPair.
 int packed_width(int width) { return width < 32 ? 32 : width; }
@@ -164,9 +175,12 @@ size_t packed_bytes(int taps, int channels) {
 
 // The tap whose weight is byte `byte` of set `set`, or -1 for none.
 int tap_of(int set, int byte, int taps) {
-  if (taps == kSquare3) {
-    const int column = byte - set % 2;
-    return column >= 0 && column < 3 ? set / 2 * 3 + column : -1;
+  if (const int side = square_side(taps)) {
+    const int shift = set % 2;
+    const bool from_third = set % row_sets(side) >= 2;
+    if (from_third && byte < 2) return -1;  // the first four columns have these
+    const int column = byte - shift + (from_third ? 2 : 0);
+    return column >= 0 && column < side ? set / row_sets(side) * side + column : -1;
   }
   const int tap = set * 4 + byte;
   return tap < taps ? tap : -1;
@@ -226,13 +240,17 @@ ZP_INLINE void finish_tile(const Tile& tile, typename V::Int acc[kPixels][4],
   }
 }
 
-// kPixels (1, 2 or 4) neighbouring outputs of a 3x3 kernel, kStep (1 or 2) input columns apart.
-template <typename V, int kPixels, int kStep>
-ZP_INLINE void tile_3x3(const Tile& tile, const Avx512Epilogue& epilogue) {
+// kPixels (1, 2 or 4) neighbouring outputs of a kernel with kSide columns and rows (3 or 5),
+// kStep (1 or 2) input columns apart.
+template <typename V, int kSide, int kPixels, int kStep>
+ZP_INLINE void tile_square(const Tile& tile, const Avx512Epilogue& epilogue) {
   using Int = typename V::Int;
   constexpr int kBytes = V::kStride;
-  constexpr int kColumns = (kPixels - 1) * kStep + 3;
+  constexpr int kTaps = kSide * kSide;
+  constexpr int kColumns = (kPixels - 1) * kStep + kSide;
   constexpr int kPairs = (kColumns + 1) / 2;
+  constexpr int kOutputs = kStep == 1 ? (kPixels + 1) / 2 : kPixels;  // that begin at even columns
+  constexpr bool kShifted = kStep == 1 && kPixels > 1;  // are there ones that begin at odd columns?
 
   Int acc[kPixels][4];
   for (int v = 0; v < 4; ++v) {
@@ -241,38 +259,42 @@ ZP_INLINE void tile_3x3(const Tile& tile, const Avx512Epilogue& epilogue) {
   }
   const uint8_t* weights = tile.block + 8 * kBytes;
 #pragma GCC unroll 3
-  for (int row = 0; row < 3; ++row) {
+  for (int row = 0; row < kSide; ++row) {
     Int lo[kPairs], hi[kPairs];  // columns 2k and 2k + 1, as 16-bit pairs
     for (int k = 0; k < kPairs; ++k) {
       Int x[2];
       for (int j = 0; j < 2; ++j) {
         // An odd number of columns: the one too many meets a zero weight, so it may be any.
         const int column = 2 * k + j < kColumns ? 2 * k + j : kColumns - 1;
-        const int pixel = column < 3 ? 0 : (column - 3) / kStep + 1;  // the first that reads it
-        const int tap = row * 3 + column - pixel * kStep;
-        x[j] = V::load_run(tile.runs + pixel * kSquare3 + tap, kPixels * kSquare3, tile.channel);
+        const int pixel = column < kSide ? 0 : (column - kSide) / kStep + 1;  // first to read it
+        const int tap = row * kSide + column - pixel * kStep;
+        x[j] = V::load_run(tile.runs + pixel * kTaps + tap, kPixels * kTaps, tile.channel);
       }
       lo[k] = V::lo8(x[0], x[1]);
       hi[k] = V::hi8(x[0], x[1]);
     }
     for (int v = 0; v < 4; ++v) {
-      const Int w = V::load(weights + v * kBytes);
-      const Int w_shifted = V::load(weights + (4 + v) * kBytes);
-      // Dwords of the columns 2k .. 2k + 3 serve the outputs that begin at column 2k or 2k + 1.
+      Int w[row_sets(kSide)];
+      for (int set = 0; set < row_sets(kSide); ++set) {
+        w[set] = V::load(weights + (set * 4 + v) * kBytes);
+      }
       for (int k = 0; k + 1 < kPairs; ++k) {
+        // Columns 2k .. 2k + 3: the first four of the output that begins at 2k, and of 5x5 those
+        // from the third on of the output that begins two columns earlier.
         const Int x = v == 0   ? V::lo16(lo[k], lo[k + 1])
                       : v == 1 ? V::hi16(lo[k], lo[k + 1])
                       : v == 2 ? V::lo16(hi[k], hi[k + 1])
                                : V::hi16(hi[k], hi[k + 1]);
-        Int& first = acc[2 * k / kStep][v];
-        first = V::dot4(first, x, w);
-        if (kStep == 1 && kPixels > 1) {
-          Int& second = acc[2 * k + 1][v];
-          second = V::dot4(second, x, w_shifted);
+        for (int third = 0; third < row_sets(kSide) / 2; ++third) {
+          const int output = k - third;
+          if (output < 0 || output >= kOutputs) continue;
+          const int p = kStep == 1 ? 2 * output : output;
+          acc[p][v] = V::dot4(acc[p][v], x, w[2 * third]);
+          if (kShifted) acc[p + 1][v] = V::dot4(acc[p + 1][v], x, w[2 * third + 1]);
         }
       }
     }
-    weights += 8 * kBytes;
+    weights += row_sets(kSide) * 4 * kBytes;
   }
   finish_tile<V, kPixels>(tile, acc, epilogue);
 }
@@ -313,34 +335,40 @@ ZP_INLINE void tile_any(const Tile& tile, const Avx512Epilogue& epilogue) {
   finish_tile<V, kPixels>(tile, acc, epilogue);
 }
 
-// A tile's pixels: how many, and for 3x3 the input columns from each to the next.
+// A tile's pixels: how many, and for a square kernel the input columns from each to the next.
 struct Group {
   uint8_t pixels;
   uint8_t step;
 };
 
-template <typename V>
-ZP_INLINE void run_group(const Tile& tile, Group group, const Avx512Epilogue& epilogue) {
-  if (tile.taps != kSquare3) {
-    if (group.pixels == 2) {
-      tile_any<V, 2>(tile, epilogue);
-    } else {
-      tile_any<V, 1>(tile, epilogue);
-    }
-  } else if (group.pixels == 4) {
+template <typename V, int kSide>
+ZP_INLINE void run_square(const Tile& tile, Group group, const Avx512Epilogue& epilogue) {
+  if (group.pixels == 4) {
     if (group.step == 1) {
-      tile_3x3<V, 4, 1>(tile, epilogue);
+      tile_square<V, kSide, 4, 1>(tile, epilogue);
     } else {
-      tile_3x3<V, 4, 2>(tile, epilogue);
+      tile_square<V, kSide, 4, 2>(tile, epilogue);
     }
   } else if (group.pixels == 2) {
     if (group.step == 1) {
-      tile_3x3<V, 2, 1>(tile, epilogue);
+      tile_square<V, kSide, 2, 1>(tile, epilogue);
     } else {
-      tile_3x3<V, 2, 2>(tile, epilogue);
+      tile_square<V, kSide, 2, 2>(tile, epilogue);
     }
   } else {
-    tile_3x3<V, 1, 1>(tile, epilogue);
+    tile_square<V, kSide, 1, 1>(tile, epilogue);
+  }
+}
+
+template <typename V>
+ZP_INLINE void run_group(const Tile& tile, Group group, const Avx512Epilogue& epilogue) {
+  switch (square_side(tile.taps)) {
+    case 3:
+      return run_square<V, 3>(tile, group, epilogue);
+    case 5:
+      return run_square<V, 5>(tile, group, epilogue);
+    default:
+      return group.pixels == 2 ? tile_any<V, 2>(tile, epilogue) : tile_any<V, 1>(tile, epilogue);
   }
 }
 
@@ -363,33 +391,64 @@ void run_block(Tile tile, const Group* groups, int group_count, const Avx512Epil
   }
 }
 
-// Does a 3x3 pixel read, in each kernel row, what the pixel before it (whose offsets these are)
-// reads `step` columns further?
-bool is_neighbour(const int32_t* offsets, int step) {
-  const auto load = [](const int32_t* p) {
-    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+// A bit for each tap of a square kernel whose column + step stays inside.
+constexpr uint32_t shared_taps(int side, int step) {
+  uint32_t bits = 0;
+  for (int t = 0; t < side * side; ++t) bits |= static_cast<uint32_t>(t % side + step < side) << t;
+  return bits;
+}
+
+// Does a pixel of a square kernel read, in each kernel row, what the pixel before it (whose offsets
+// these are) reads kStep columns further? The last tap is never shared, which leaves 8 or 24.
+template <int kSide, int kStep>
+ZP_INLINE bool is_neighbour(const int32_t* offsets) {
+  constexpr uint32_t kShared = shared_taps(kSide, kStep);
+  const auto differ = [&](int t) __attribute__((always_inline)) {
+    const auto* later = reinterpret_cast<const __m256i*>(offsets + kSide * kSide + t);
+    const auto* earlier = reinterpret_cast<const __m256i*>(offsets + kStep + t);
+    return _mm256_mask_cmpneq_epi32_mask(static_cast<__mmask8>(kShared >> t),
+                                         _mm256_loadu_si256(later), _mm256_loadu_si256(earlier));
   };
-  const __mmask8 shared_taps = step == 1 ? 0b11011011 : 0b01001001;  // column + step < 3
-  return _mm256_mask_cmpneq_epi32_mask(shared_taps, load(offsets + kSquare3),
-                                       load(offsets + step)) == 0;
+  if (kSide == 3) return differ(0) == 0;
+  return (differ(0) | differ(8) | differ(16)) == 0;
+}
+
+// How many of `pixels` pixels from the first on are neighbours, at most four.
+template <int kSide, int kStep>
+ZP_INLINE int count_neighbours(const int32_t* offsets, int pixels) {
+  int n = 1;
+  while (n < 4 && n < pixels && is_neighbour<kSide, kStep>(offsets)) {
+    offsets += kSide * kSide;
+    ++n;
+  }
+  return n;
 }
 
 // Cuts `pixels` output pixels into tiles; returns how many.
-int plan_groups(const int32_t* offsets, int taps, int pixels, Group* groups) {
+template <int kSide>
+int plan_square(const int32_t* offsets, int pixels, Group* groups) {
   int count = 0;
-  for (int p = 0; p < pixels;) {
-    int size = 1, step = 1;
-    if (taps != kSquare3) {
-      size = p + 1 < pixels ? 2 : 1;
-    } else if (p + 1 < pixels) {
-      const int32_t* first = offsets + p * taps;
-      if (!is_neighbour(first, 1)) step = 2;
-      while (size < 4 && p + size < pixels && is_neighbour(first + (size - 1) * taps, step)) ++size;
-      if (size == 3) size = 2;
+  while (pixels > 0) {
+    int size = count_neighbours<kSide, 1>(offsets, pixels);
+    uint8_t step = 1;
+    if (size == 1) {
+      size = count_neighbours<kSide, 2>(offsets, pixels);
+      step = size > 1 ? 2 : 1;
     }
-    groups[count++] = {static_cast<uint8_t>(size), static_cast<uint8_t>(step)};
-    p += size;
+    if (size == 3) size = 2;
+    groups[count++] = {static_cast<uint8_t>(size), step};
+    offsets += size * kSide * kSide;
+    pixels -= size;
   }
+  return count;
+}
+
+int plan_groups(const int32_t* offsets, int taps, int pixels, Group* groups) {
+  const int side = square_side(taps);
+  if (side == 3) return plan_square<3>(offsets, pixels, groups);
+  if (side == 5) return plan_square<5>(offsets, pixels, groups);
+  int count = 0;
+  for (; pixels > 0; pixels -= 2) groups[count++] = {static_cast<uint8_t>(pixels > 1 ? 2 : 1), 1};
   return count;
 }
 

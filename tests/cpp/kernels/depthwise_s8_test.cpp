@@ -271,16 +271,18 @@ TEST_CASE("depthwise_s8: real convolutions, with neighbouring pixels sharing col
 
 TEST_CASE("depthwise_s8: pixels that are neighbours but for one tap") {
   auto g = test::generator("depthwise almost neighbours");
-  for (int stride : {1, 2}) {
-    for (int round = 0; round < 12; ++round) {
-      const Layer layer = make_layer(g, 9, 20, Fill::random, Multipliers::usual);
-      Input in = convolution_input(g, layer, {9, 12, 3, stride, 1, 1});
-      for (int64_t p = 0; p < in.pixels; p += test::uniform(g, 1, 6)) {
-        const int64_t tap = p * layer.taps + test::uniform(g, 0, layer.taps - 1);
-        in.offsets[static_cast<size_t>(tap)] =
-            static_cast<int32_t>(test::uniform(g, 0, 9 * 12 - 1)) * layer.channels;
+  for (int kernel : {3, 5}) {
+    for (int stride : {1, 2}) {
+      for (int round = 0; round < 16; ++round) {
+        const Layer layer = make_layer(g, kernel * kernel, 20, Fill::random, Multipliers::usual);
+        Input in = convolution_input(g, layer, {9, 12, kernel, stride, 1, 1});
+        for (int64_t p = 0; p < in.pixels; p += test::uniform(g, 1, 4)) {
+          const int64_t tap = p * layer.taps + test::uniform(g, 0, layer.taps - 1);
+          in.offsets[static_cast<size_t>(tap)] =
+              static_cast<int32_t>(test::uniform(g, 0, 9 * 12 - 1)) * layer.channels;
+        }
+        check_all_kernels(g, layer, in);
       }
-      check_all_kernels(g, layer, in);
     }
   }
 }
