@@ -73,13 +73,7 @@ class Shape {
 
   // Number of elements; throws when it is absurd.
   int64_t elements() const { return elements(0, rank_); }
-  int64_t elements(int from, int to) const {
-    int64_t n = 1;
-    for (int i = from; i < to; ++i) {
-      n = checked_mul(n, dims_[static_cast<size_t>(i)], "a tensor's element count");
-    }
-    return n;
-  }
+  int64_t elements(int from, int to) const;
 
   bool operator==(const Shape& o) const {
     if (rank_ != o.rank_) return false;
@@ -97,14 +91,7 @@ class Shape {
     return false;
   }
 
-  std::string to_string() const {
-    std::string s = "[";
-    for (int i = 0; i < rank_; ++i) {
-      if (i) s += ", ";
-      s += (*this)[i] < 0 ? std::string("?") : std::to_string((*this)[i]);
-    }
-    return s + "]";
-  }
+  std::string to_string() const;  // "[1, ?, 3]"
 
  private:
   std::array<int64_t, kMaxRank> dims_{};

@@ -277,9 +277,12 @@ class DepthwiseS8 {
         packed_(kernel_.packed_bytes(weights.taps, weights.n)),
         clamp_(weights.clamp) {
     std::vector<int8_t> by_tap = transpose(weights);
+    const std::vector<int32_t> bias =
+        fold_bias(weights.values.data(), weights.n, weights.taps, weights.bias_s32.data(),
+                  weights.pad_value, weights.name);
     depthwise_s8::PackArgs args;
     args.weights = by_tap.data();
-    args.bias = weights.bias_s32.data();
+    args.bias = bias.data();
     args.multiplier = weights.multiplier.data();
     args.taps = weights.taps;
     args.channels = weights.n;

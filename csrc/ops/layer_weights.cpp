@@ -7,9 +7,12 @@ namespace zeropoint {
 template <>
 PackedGemm<act_t> LayerWeights<act_t>::pack(const int8_t* weights, int n_begin, int n_count,
                                             int block_taps, int block_depth, IsaMask isa) const {
+  // Folded here, because a block may hold a part of the taps only.
+  const std::vector<int32_t> bias = fold_bias(weights, n_count, int64_t{block_taps} * block_depth,
+                                              bias_s32.data() + n_begin, pad_value, name);
   gemm_s8::PackArgs args;
   args.weights = weights;
-  args.bias = bias_s32.data() + n_begin;
+  args.bias = bias.data();
   args.multiplier = multiplier.data() + n_begin;
   args.n = n_count;
   args.taps = block_taps;
@@ -44,6 +47,7 @@ LayerWeights<act_t> read_layer_weights<act_t>(const NodeInfo& node) {
   layer.multiplier = std::move(q.multiplier);
   layer.clamp = output_clamp(node, y);
   layer.pad_value = static_cast<act_t>(x.quant.zero_point);
+  layer.name = node.input(1).name;
   return layer;
 }
 
@@ -73,6 +77,7 @@ LayerWeights<float> read_layer_weights<float>(const NodeInfo& node) {
   layer.values.assign(data, data + count);
   layer.bias_f32 = read_float_bias(node.optional_input(2), layer.n);
   layer.clip = float_clip(node);
+  layer.name = w.name;
   return layer;
 }
 

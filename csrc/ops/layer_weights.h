@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <type_traits>
 #include <vector>
 
@@ -22,12 +23,13 @@ struct LayerWeights {
   int depth = 0;                  // input channels of one group
   int repeat = 1;                 // see QuantizedWeights; 1 for float32
   std::vector<Element> values;    // [n][taps][depth]
-  std::vector<int32_t> bias_s32;  // int8 only
+  std::vector<int32_t> bias_s32;  // int8 only; not folded yet
   std::vector<float> multiplier;  // int8 only
   std::vector<float> bias_f32;    // float32 only
   OutputClamp clamp;              // int8 only
   FloatClip clip{0.0f, 0.0f};     // float32 only
   T pad_value{};                  // what padding holds: real 0
+  std::string name;               // of the weights, for messages
 
   // Packs output channels [n_begin, n_begin + n_count) with weights [n_count][taps][depth] that may
   // be laid out anew (a subset of the taps, several groups side by side).

@@ -70,7 +70,6 @@ QuantizedWeights read_quantized_weights(const ValueInfo& x, const ValueInfo& wei
     const size_t q = per_channel ? static_cast<size_t>(c) : 0;
     const int8_t* row = w.as<int8_t>() + c * k;
     int8_t* first = out.values.data() + c * k * out.repeat;
-    int64_t sum = 0, magnitude = 0;
     for (int64_t i = 0; i < k; ++i) {
       const int32_t value = row[i] - w.zero_points[q];
       const int32_t half = value / 2;
@@ -80,18 +79,8 @@ QuantizedWeights read_quantized_weights(const ValueInfo& x, const ValueInfo& wei
         first[i] = static_cast<int8_t>(half);
         first[k + i] = static_cast<int8_t>(value - half);
       }
-      sum += value;
-      magnitude += std::abs(value);
     }
-    const int64_t folded = (bias_data ? int64_t{bias_data[c]} : 0) - x.quant.zero_point * sum;
-    if (magnitude * 255 + std::abs(folded) > std::numeric_limits<int32_t>::max()) {
-      throw Error(ErrorCode::unsupported,
-                  "output channel " + std::to_string(c) + " of weights '" + weights.name +
-                      "' could overflow its 32-bit accumulator (sum of |w| is " +
-                      std::to_string(magnitude) + ", folded bias " + std::to_string(folded) +
-                      "); keep this layer in float32");
-    }
-    out.bias[static_cast<size_t>(c)] = static_cast<int32_t>(folded);
+    if (bias_data != nullptr) out.bias[static_cast<size_t>(c)] = bias_data[c];
     const float m = requantize_multiplier(x.quant.scale, w.scales[q], y.quant.scale);
     if (!std::isfinite(m)) {
       throw Error(ErrorCode::invalid_model,
@@ -100,6 +89,28 @@ QuantizedWeights read_quantized_weights(const ValueInfo& x, const ValueInfo& wei
     out.multiplier[static_cast<size_t>(c)] = m;
   }
   return out;
+}
+
+std::vector<int32_t> fold_bias(const int8_t* weights, int n, int64_t k, const int32_t* bias,
+                               int32_t zero_point, const std::string& layer) {
+  std::vector<int32_t> result(static_cast<size_t>(n));
+  for (int c = 0; c < n; ++c, weights += k) {
+    int64_t sum = 0, magnitude = 0;
+    for (int64_t i = 0; i < k; ++i) {
+      sum += weights[i];
+      magnitude += std::abs(weights[i]);
+    }
+    const int64_t folded = bias[c] - zero_point * sum;
+    if (magnitude * 255 + std::abs(folded) > std::numeric_limits<int32_t>::max()) {
+      throw Error(ErrorCode::unsupported,
+                  "output channel " + std::to_string(c) + " of weights '" + layer +
+                      "' could overflow its 32-bit accumulator (sum of |w| is " +
+                      std::to_string(magnitude) + ", folded bias " + std::to_string(folded) +
+                      "); keep this layer in float32");
+    }
+    result[static_cast<size_t>(c)] = static_cast<int32_t>(folded);
+  }
+  return result;
 }
 
 OutputClamp output_clamp(const NodeInfo& node, const ValueInfo& y) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "ops/op.h"
@@ -18,14 +19,19 @@ struct QuantizedWeights {
   // and no kernel has to know.
   int repeat = 1;
   std::vector<int8_t> values;     // [n][taps][depth]
-  std::vector<int32_t> bias;      // [n], the input's zero point folded in
+  std::vector<int32_t> bias;      // [n], as in the file; see fold_bias
   std::vector<float> multiplier;  // [n]
 };
 
 // `weights` is [n, ..., depth] with `taps` elements between; `bias` may be nullptr. Checks dtypes,
-// scales and the accumulator bound sum|w| * 255 + |folded bias| < 2^31.
+// shapes and scales.
 QuantizedWeights read_quantized_weights(const ValueInfo& x, const ValueInfo& weights,
                                         const ValueInfo* bias, const ValueInfo& y);
+
+// bias[n] - zero_point * sum_k w[n][k] for weights [n][k], as the kernels take it, and the proof
+// for each channel that sum|w| * 255 + |folded bias| < 2^31; an error names `layer`.
+std::vector<int32_t> fold_bias(const int8_t* weights, int n, int64_t k, const int32_t* bias,
+                               int32_t zero_point, const std::string& layer);
 
 // The output's zero point with qmin and qmax of the node's fused activation.
 OutputClamp output_clamp(const NodeInfo& node, const ValueInfo& y);

@@ -109,7 +109,7 @@ template <typename T, typename Check>
 void run_everywhere(const NodeInfo& node, const Layer& l, const T* x, const Check& check) {
   for (Isa level : detected_isa_levels()) {
     for (int threads : {1, 3}) {
-      INFO(l.note() << "; isa " << isa_name(level) << ", threads " << threads);
+      INFO(l.note() << "; isa " << std::string(isa_name(level)) << ", threads " << threads);
       ThreadPool pool(threads);
       const std::unique_ptr<Op> op = make_op(node, {isa_mask(level), threads});
       std::vector<Shape> inputs = {Shape{l.images, l.height, l.width, l.in}};
