@@ -1,0 +1,118 @@
+"""Whole graphs, to the bit: the engine against the NumPy executor, and against itself.
+
+The promise is that nothing but the model and the input decides the output bytes: not the ISA level,
+not the number of threads, not the batch, not fusion.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import networks
+import zeropoint as zp
+from zeropoint import _core, reference
+from zeropoint.graph import Graph, Node, Value
+
+
+def quantized(graph: Graph, **options: object) -> zp.Model:
+    batches = [networks.samples(graph, 4, seed) for seed in range(3)]
+    return zp.quantize(graph, zp.calibrate(graph, batches), zp.Config(**options))
+
+
+def assert_same(expected: dict[str, np.ndarray], actual: dict[str, np.ndarray]) -> None:
+    assert expected.keys() == actual.keys()
+    for name, array in expected.items():
+        assert array.dtype == actual[name].dtype
+        assert array.shape == actual[name].shape
+        assert array.tobytes() == actual[name].tobytes(), f"output '{name}' differs"
+
+
+CONFIGS = [
+    {},
+    {"weights": "per_tensor", "activations": "symmetric"},
+    {"keep_float": ["add", "resize"]},
+]
+
+
+@pytest.fixture(params=sorted(networks.NETWORKS))
+def graph(request: pytest.FixtureRequest) -> Graph:
+    return networks.NETWORKS[request.param](seed=1)
+
+
+@pytest.mark.parametrize("level", _core.detected_isa_levels())
+def test_float_graph_equals_the_executor(graph: Graph, level: str) -> None:
+    x = networks.samples(graph, 2, seed=9)
+    assert_same(reference.run(graph, x), zp.Session(graph, isa=level).run(x))
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+def test_quantized_graph_equals_the_executor_on_every_level(
+    graph: Graph, config: dict[str, object]
+) -> None:
+    model = quantized(graph, **config)
+    x = networks.samples(graph, 2, seed=9)
+    expected = reference.run(model.graph, x)
+    for level in _core.detected_isa_levels():
+        assert_same(expected, zp.Session(model, isa=level).run(x))
+
+
+def test_every_intermediate_value_equals_the_executor(graph: Graph) -> None:
+    model = quantized(graph)
+    x = networks.samples(graph, 1, seed=3)
+    seen: dict[str, np.ndarray] = {}
+    zp.Session(model).observe(x, lambda name, array: seen.__setitem__(name, array.copy()))
+    activations = {v.name for v in model.graph.activations()}
+    assert seen.keys() == activations
+    expected = reference.run(model.graph, x, fetch=sorted(activations))
+    assert_same(expected, seen)
+
+
+@pytest.mark.parametrize("threads", [2, 5])
+def test_threads_do_not_change_a_byte(graph: Graph, threads: int) -> None:
+    for model in (graph, quantized(graph)):
+        x = networks.samples(graph, 3, seed=4)
+        one = zp.Session(model, threads=1).run(x)
+        assert_same(one, zp.Session(model, threads=threads).run(x))
+
+
+def test_a_batch_of_8_equals_8_batches_of_1(graph: Graph) -> None:
+    for model in (graph, quantized(graph)):
+        session = zp.Session(model)
+        x = networks.samples(graph, 8, seed=5)
+        whole = session.run(x)
+        singles = [session.run({k: v[i : i + 1] for k, v in x.items()}) for i in range(8)]
+        assert_same(whole, {k: np.concatenate([s[k] for s in singles]) for k in whole})
+
+
+def unfuse(graph: Graph) -> Graph:
+    """The same quantized graph with every fused clamp as a lookup of its own."""
+    out = graph.copy()
+    nodes: list[Node] = []
+    for node in out.nodes:
+        nodes.append(node)
+        if "qmin" not in node.attrs and "qmax" not in node.attrs:
+            continue
+        lo, hi = int(node.attrs.pop("qmin", -128)), int(node.attrs.pop("qmax", 127))
+        y = out.value(node.outputs[0])
+        raw = out.add_value(Value(out.unique_name(y.name + "_raw"), y.dtype, y.shape, y.quant))
+        table = out.add_constant(
+            out.unique_name("clamp"), np.clip(np.arange(-128, 128), lo, hi).astype(np.int8)
+        )
+        node.outputs[0] = raw.name
+        name = out.unique_name("clamp")
+        attrs: dict[str, object] = {"function": "clip"}
+        nodes.append(Node(name, "lookup", [raw.name, table.name], [y.name], attrs))
+    assert len(nodes) > len(out.nodes), "nothing was fused: the test would prove nothing"
+    out.nodes = nodes
+    return out
+
+
+@pytest.mark.parametrize("name", ["residual", "inverted"])
+def test_fused_equals_unfused(name: str) -> None:
+    graph = networks.NETWORKS[name](seed=2)
+    # Symmetric: relu's zero is inside the int8 range, so the fused clamp has something to cut.
+    model = quantized(graph, activations="symmetric")
+    x = networks.samples(graph, 2, seed=6)
+    fused = zp.Session(model).run(x)
+    assert_same(fused, zp.Session(unfuse(model.graph)).run(x))
