@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 OLDEST_OPSET = 7
 #: Initializers above this many elements are shown to shape inference by shape alone.
 _SMALL = 4096
+#: Operators whose result is as large as their input says. ONNX's inference computes some of them
+#: element by element, without a bound; constant folding here has one.
+_UNBOUNDED = frozenset({"ConstantOfShape", "Expand", "Range", "Tile"})
 
 
 @dataclass
@@ -288,7 +291,7 @@ def _infer_shapes(
     slim.ir_version = model.ir_version
     slim.opset_import.extend(model.opset_import)
     slim.graph.name = "shapes"
-    slim.graph.node.extend(source.nodes)
+    slim.graph.node.extend(node for node in source.nodes if node.op_type not in _UNBOUNDED)
     for name, (dtype, shape) in source.inputs.items():
         kind = onnx.TensorProto.FLOAT if dtype == "float32" else onnx.TensorProto.INT64
         info = next(i for i in model.graph.input if i.name == name)
