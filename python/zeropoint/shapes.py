@@ -194,8 +194,9 @@ def _conv2d(node: Node, shapes: list[MaybeShape]) -> list[MaybeShape]:
     strides, dilations = _ints(node, "strides", [1, 1]), _ints(node, "dilations", [1, 1])
     pads = _ints(node, "pads", [0, 0, 0, 0])
     spatial = tuple(
-        window_output(x[1 + i], cast("int", w[1 + i]), strides[i], pads[i] + pads[i + 2],
-                      dilations[i])
+        window_output(
+            x[1 + i], cast("int", w[1 + i]), strides[i], pads[i] + pads[i + 2], dilations[i]
+        )
         for i in range(2)
     )
     return [(x[0], *spatial, w[0])]
@@ -341,8 +342,7 @@ def _resize(node: Node, shapes: list[MaybeShape]) -> list[MaybeShape]:
         return [(x[0], height, width, x[3])]
     scales = [float(s) for s in cast("list[float]", node.attrs["scales"])]
     spatial = tuple(
-        None if dim is None else math.floor(dim * s)
-        for dim, s in zip(x[1:3], scales, strict=True)
+        None if dim is None else math.floor(dim * s) for dim, s in zip(x[1:3], scales, strict=True)
     )
     return [(x[0], *spatial, x[3])]
 
@@ -356,7 +356,9 @@ def reshape_result(x: Shape, shape: Sequence[int]) -> Shape:
     for i, dim in enumerate(shape):
         if dim == 0:
             if i >= len(x):
-                raise _ShapeError(f"entry {i} of {list(shape)} copies a dimension that is not there")
+                raise _ShapeError(
+                    f"entry {i} of {list(shape)} copies a dimension that is not there"
+                )
             copied.add(i)
             result.append(x[i])
         else:
@@ -472,8 +474,8 @@ def _softmax(node: Node, shapes: list[MaybeShape]) -> list[MaybeShape]:
 
 
 _RULES: dict[str, _Rule] = {
-    **{op: _same for op in UNARY | {"lookup", "quantize", "dequantize"}},
-    **{op: _elementwise for op in ("add", "sub", "mul", "div")},
+    **dict.fromkeys(UNARY | {"lookup", "quantize", "dequantize"}, _same),
+    **dict.fromkeys(("add", "sub", "mul", "div"), _elementwise),
     "prelu": _prelu,
     "conv2d": _conv2d,
     "conv_transpose2d": _conv_transpose2d,

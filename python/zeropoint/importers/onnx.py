@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from zeropoint.errors import GraphError, ModelError, UnsupportedError
-from zeropoint.graph import Graph, Value
+from zeropoint.graph import Graph, Node, Value
 from zeropoint.importers import onnx_ops_math, onnx_ops_nn, onnx_ops_shape
 from zeropoint.importers.onnx_context import Context, OnnxNode, UnknownShape, Unsupported
 from zeropoint.importers.onnx_folding import Folder
@@ -50,7 +50,8 @@ def import_onnx(path: str | os.PathLike[str]) -> Graph:
             context.tainted.update(name for name in node.outputs if name)
     if problems:
         raise UnsupportedError(
-            f"{source.path}: {len(problems)} node(s) cannot be imported:\n  " + "\n  ".join(problems)
+            f"{source.path}: {len(problems)} node(s) cannot be imported:\n  "
+            + "\n  ".join(problems)
         )
     _finish_outputs(context)
     graph = context.graph
@@ -120,7 +121,7 @@ def _finish_outputs(context: Context) -> None:
             context.add_constant(name, context.constants[target])
         elif target in context.partial:
             raise UnsupportedError(
-                f"{graph.source}: the output '{name}' is the shape of an input with a free dimension"
+                f"{graph.source}: the output '{name}' is the shape of an input that is free"
             )
         else:
             # An output that is another value under a second name.
@@ -130,8 +131,6 @@ def _finish_outputs(context: Context) -> None:
 
 
 def _copy(context: Context, target: str, name: str) -> None:
-    from zeropoint.graph import Node
-
     rank = len(context.known_shape(target))
     context.graph.nodes.append(
         Node(context.unique(f"{name}/copy"), "reshape", [target], [name], {"shape": [0] * rank})

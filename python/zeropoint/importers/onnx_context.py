@@ -50,25 +50,25 @@ class OnnxNode:
                 value.decode("utf-8", "replace") if isinstance(value, bytes) else value
             )
 
-    def int(self, key: str, default: int | None = None) -> int:
+    def get_int(self, key: str, default: int | None = None) -> int:
         value = self.attrs.get(key, default)
         if not isinstance(value, int):
             raise Unsupported(f"attribute '{key}' is missing or not an integer")
         return value
 
-    def float(self, key: str, default: float) -> float:
+    def get_float(self, key: str, default: float) -> float:
         value = self.attrs.get(key, default)
         if not isinstance(value, (float, int)):
             raise Unsupported(f"attribute '{key}' is not a number")
         return float(value)
 
-    def str(self, key: str, default: str) -> str:
+    def get_str(self, key: str, default: str) -> str:
         value = self.attrs.get(key, default)
         if not isinstance(value, str):
             raise Unsupported(f"attribute '{key}' is not a string")
         return value
 
-    def ints(self, key: str) -> list[int] | None:
+    def get_ints(self, key: str) -> list[int] | None:
         value = self.attrs.get(key)
         if value is None:
             return None
@@ -227,9 +227,7 @@ class Context:
     def add_constant(self, name: str, array: Array) -> str:
         """Adds a constant under ``name``, or under a name made from it where that is taken by
         another array. Returns the name."""
-        if array.dtype == np.float32:
-            self.finite(array, name)
-        elif array.dtype not in (np.dtype(np.int64), np.dtype(np.int32)):
+        if array.dtype == np.float32 or array.dtype not in (np.dtype(np.int64), np.dtype(np.int32)):
             self.finite(array, name)
         held = self.graph.values.get(name)
         if held is not None and held.data is not None:

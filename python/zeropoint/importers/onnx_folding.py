@@ -8,7 +8,7 @@ hold a free dimension are followed symbolically, entry by entry.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -22,20 +22,24 @@ LIMIT_ONE = 1 << 26
 LIMIT_ALL = 1 << 28
 
 _ELEMENTWISE = frozenset(
-    "Abs Add And Ceil Cos Div Equal Erf Exp Floor Greater GreaterOrEqual Less LessOrEqual Log Max "
-    "Min Mod Mul Neg Not Or Pow Reciprocal Relu Round Sigmoid Sign Sin Sqrt Sub Tanh Where Xor Clip "
-    "Cast".split()
+    {"Abs", "Add", "And", "Cast", "Ceil", "Clip", "Cos", "Div", "Equal", "Erf", "Exp", "Floor"}
+    | {"Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Log", "Max", "Min", "Mod", "Mul"}
+    | {"Neg", "Not", "Or", "Pow", "Reciprocal", "Relu", "Round", "Sigmoid", "Sign", "Sin", "Sqrt"}
+    | {"Sub", "Tanh", "Where", "Xor"}
 )
 _MOVING = frozenset(
-    "Concat Flatten Identity Reshape Slice Split Squeeze Transpose Unsqueeze".split()
+    {"Concat", "Flatten", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose"}
+    | {"Unsqueeze"}
 )
 _REDUCING = frozenset(
-    "ArgMax ArgMin ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum".split()
+    {"ArgMax", "ArgMin", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum"}
 )
-_GROWING = frozenset("ConstantOfShape Expand Gather MatMul Range Tile".split())
+_GROWING = frozenset({"ConstantOfShape", "Expand", "Gather", "MatMul", "Range", "Tile"})
 FOLDABLE = _ELEMENTWISE | _MOVING | _REDUCING | _GROWING
-_SYMBOLIC = frozenset("Add Cast Concat Div Gather Identity Mul Reshape Slice Squeeze Sub "
-                      "Unsqueeze".split())
+_SYMBOLIC = frozenset(
+    {"Add", "Cast", "Concat", "Div", "Gather", "Identity", "Mul", "Reshape", "Slice", "Squeeze"}
+    | {"Sub", "Unsqueeze"}
+)
 
 
 class Folder:
@@ -75,9 +79,7 @@ class Folder:
         from onnx.reference import ReferenceEvaluator
 
         arrays = {
-            name: self.context.constants[self.context.resolve(name)]
-            for name in node.inputs
-            if name
+            name: self.context.constants[self.context.resolve(name)] for name in node.inputs if name
         }
         held = sum(array.size for array in arrays.values())
         size = _result_size(node, [arrays[name] for name in node.inputs if name])
@@ -119,7 +121,7 @@ class Folder:
             dims = [self._times(dims)]
         else:
             rank = len(dims)
-            start, end = node.int("start", 0), node.int("end", rank)
+            start, end = node.get_int("start", 0), node.get_int("end", rank)
             dims = dims[slice(*slice(start, end).indices(rank))]
         result = np.empty(len(dims), object)
         result[:] = dims
@@ -159,17 +161,19 @@ class Folder:
         if op in ("Identity", "Cast"):
             onnx = require_onnx()
             integers = (onnx.TensorProto.INT64, onnx.TensorProto.INT32)
-            if op == "Cast" and node.int("to") not in integers:
+            if op == "Cast" and node.get_int("to") not in integers:
                 return False
             self._store(node.outputs[0], x)
         elif op == "Concat":
             parts = [self._entries(node, i) for i in range(len(node.inputs))]
-            self._store(node.outputs[0], np.concatenate(parts, axis=node.int("axis", 0)))
+            self._store(node.outputs[0], np.concatenate(parts, axis=node.get_int("axis", 0)))
         elif op == "Gather":
             indices = self.context.constant(node, 1)
             if indices is None:
                 return False
-            self._store_any(node, np.take(x, indices.astype(np.int64), axis=node.int("axis", 0)))
+            self._store_any(
+                node, np.take(x, indices.astype(np.int64), axis=node.get_int("axis", 0))
+            )
         elif op in ("Squeeze", "Reshape"):
             self._store_any(node, x.reshape(() if op == "Squeeze" and x.size == 1 else -1))
         elif op == "Unsqueeze":
@@ -193,13 +197,13 @@ class Folder:
         a, b = np.broadcast_arrays(a, b)
         result = np.empty(a.shape, object)
         for at in np.ndindex(a.shape):
-            result[at] = self._entry(op, a[at], b[at])
+            result[at] = self._entry(op, cast("int | str", a[at]), cast("int | str", b[at]))
         return result
 
     def _entry(self, op: str, a: int | str, b: int | str) -> int | str:
         if isinstance(a, int) and isinstance(b, int):
             if op == "Div":
-                return int(math.trunc(a / b)) if b else self._unknown()
+                return _truncated(a, b) if b else self._unknown()
             return {"Add": a + b, "Sub": a - b, "Mul": a * b}[op]
         neutral = 1 if op in ("Mul", "Div") else 0
         if b == neutral:
@@ -207,6 +211,12 @@ class Folder:
         if a == neutral and op in ("Add", "Mul"):
             return b
         return self._unknown()
+
+
+def _truncated(a: int, b: int) -> int:
+    """Integer division towards zero, exact for any size."""
+    quotient = abs(a) // abs(b)
+    return quotient if (a < 0) == (b < 0) else -quotient
 
 
 def _constant(node: OnnxNode) -> Array:
@@ -243,11 +253,11 @@ def _result_size(node: OnnxNode, arrays: list[Array]) -> int:
             start, limit, delta = (float(array.reshape(-1)[0]) for array in arrays)
             return max(0, math.ceil((limit - start) / delta)) if delta else 1 << 62
         if op == "Gather":
-            axis = node.int("axis", 0)
+            axis = node.get_int("axis", 0)
             return arrays[0].size // max(arrays[0].shape[axis], 1) * arrays[1].size
         if op == "MatMul":
             # Bounds the work as well as the result.
-            return arrays[0].size * (arrays[1].shape[-1] if arrays[1].ndim > 1 else 1)
+            return int(arrays[0].size * (arrays[1].shape[-1] if arrays[1].ndim > 1 else 1))
     except (ValueError, IndexError, OverflowError):
         raise Unsupported("its constant inputs do not fit together") from None
     return held
@@ -259,12 +269,10 @@ def slice_inputs(
     """starts, ends, axes (None: the first ones) and steps of a Slice, whose form changed in
     opset 10; None where they are not constant."""
     if context.opset < 10:
-        starts, ends = node.ints("starts") or [], node.ints("ends") or []
-        axes, steps = node.ints("axes"), [1] * len(starts)
+        starts, ends = node.get_ints("starts") or [], node.get_ints("ends") or []
+        axes, steps = node.get_ints("axes"), [1] * len(starts)
     else:
-        if any(
-            context.has(node, i) and context.constant(node, i) is None for i in range(1, 5)
-        ):
+        if any(context.has(node, i) and context.constant(node, i) is None for i in range(1, 5)):
             return None
         starts = context.int_list(node, 1, "starts") or []
         ends = context.int_list(node, 2, "ends") or []

@@ -51,9 +51,9 @@ def _matmul(context: Context, node: OnnxNode) -> None:
 
 
 def _gemm(context: Context, node: OnnxNode) -> None:
-    alpha, beta = node.float("alpha", 1.0), node.float("beta", 1.0)
+    alpha, beta = node.get_float("alpha", 1.0), node.get_float("beta", 1.0)
     a = context.value(node, 0)
-    if node.int("transA", 0):
+    if node.get_int("transA", 0):
         a = context.emit(
             node, "transpose", [a], {"perm": [1, 0]}, context.temporary(node, "a"), "transpose_a"
         )
@@ -65,11 +65,13 @@ def _gemm(context: Context, node: OnnxNode) -> None:
         if weight.ndim != 2:
             raise Unsupported("B must be a matrix")
         # [N, K] in float64, so that alpha costs one rounding.
-        w = (weight if node.int("transB", 0) else weight.T).astype(np.float64) * alpha
+        w = (weight if node.get_int("transB", 0) else weight.T).astype(np.float64) * alpha
         outputs = w.shape[0]
         inputs.append(context.add_constant(node.inputs[1], w.astype(np.float32)))
-        if has_c and c is not None and (
-            c.size == 1 or (c.shape[-1] == outputs and c.size == outputs)
+        if (
+            has_c
+            and c is not None
+            and (c.size == 1 or (c.shape[-1] == outputs and c.size == outputs))
         ):
             context.finite(c, node.inputs[2])
             bias = np.broadcast_to(c.astype(np.float64).reshape(-1) * beta, (outputs,))
@@ -78,9 +80,13 @@ def _gemm(context: Context, node: OnnxNode) -> None:
         op = "linear"
     else:
         b = context.value(node, 1)
-        if node.int("transB", 0):
+        if node.get_int("transB", 0):
             b = context.emit(
-                node, "transpose", [b], {"perm": [1, 0]}, context.temporary(node, "b"),
+                node,
+                "transpose",
+                [b],
+                {"perm": [1, 0]},
+                context.temporary(node, "b"),
                 "transpose_b",
             )
         inputs.append(b)
@@ -91,16 +97,23 @@ def _gemm(context: Context, node: OnnxNode) -> None:
         node, op, inputs, outputs=None if not steps else context.temporary(node, "product")
     )
     if scale != 1.0:
-        factor = context.add_constant(context.temporary(node, "alpha"), np.float32(scale))
+        factor = context.add_constant(
+            context.temporary(node, "alpha"), np.asarray(scale, np.float32)
+        )
         steps -= 1
         out = context.emit(
-            node, "mul", [out, factor],
-            outputs=None if not steps else context.temporary(node, "scaled"), suffix="alpha",
+            node,
+            "mul",
+            [out, factor],
+            outputs=None if not steps else context.temporary(node, "scaled"),
+            suffix="alpha",
         )
     if has_c:
         addend = context.value(node, 2)
         if beta != 1.0:
-            factor = context.add_constant(context.temporary(node, "beta"), np.float32(beta))
+            factor = context.add_constant(
+                context.temporary(node, "beta"), np.asarray(beta, np.float32)
+            )
             addend = context.emit(
                 node, "mul", [addend, factor], outputs=context.temporary(node, "c"), suffix="beta"
             )
@@ -140,14 +153,16 @@ def _sum(context: Context, node: OnnxNode) -> None:
     for i in range(1, count):
         last = i == count - 1
         total = context.emit(
-            node, "add", [total, context.value(node, i)],
+            node,
+            "add",
+            [total, context.value(node, i)],
             outputs=None if last else context.temporary(node, f"sum{i}"),
             suffix="" if last else f"sum{i}",
         )
 
 
 def _reciprocal(context: Context, node: OnnxNode) -> None:
-    one = context.add_constant(context.temporary(node, "one"), np.float32(1.0))
+    one = context.add_constant(context.temporary(node, "one"), np.asarray(1.0, np.float32))
     context.emit(node, "div", [one, context.value(node, 0)])
 
 
@@ -198,7 +213,7 @@ def _extremum(bound: str) -> Handler:
 def _unary(op: str, **defaults: float) -> Handler:
     def handler(context: Context, node: OnnxNode) -> None:
         attrs: dict[str, Attribute] = {
-            key: node.float(key, default) for key, default in defaults.items()
+            key: node.get_float(key, default) for key, default in defaults.items()
         }
         context.emit(node, op, [context.value(node, 0)], attrs)
 
@@ -239,14 +254,14 @@ def _prelu(context: Context, node: OnnxNode) -> None:
 
 
 def _gelu(context: Context, node: OnnxNode) -> None:
-    kind = node.str("approximate", "none")
+    kind = node.get_str("approximate", "none")
     if kind not in ("none", "tanh"):
         raise Unsupported(f"attribute 'approximate' = '{kind}' is not supported")
     context.emit(node, "gelu" if kind == "none" else "gelu_tanh", [context.value(node, 0)])
 
 
 def _swish(context: Context, node: OnnxNode) -> None:
-    if node.float("alpha", 1.0) != 1.0:
+    if node.get_float("alpha", 1.0) != 1.0:
         raise Unsupported(f"attribute 'alpha' = {node.attrs['alpha']} is not supported, only 1")
     context.emit(node, "silu", [context.value(node, 0)])
 
@@ -256,10 +271,10 @@ def _softmax(context: Context, node: OnnxNode) -> None:
     shape = context.known_shape(x)
     rank = len(shape)
     if context.opset >= 13:
-        context.emit(node, "softmax", [x], {"axis": context.axis(node.int("axis", -1), rank)})
+        context.emit(node, "softmax", [x], {"axis": context.axis(node.get_int("axis", -1), rank)})
         return
     # Before opset 13: softmax over all the dimensions from axis on, taken as one.
-    axis = context.axis(node.int("axis", 1), rank)
+    axis = context.axis(node.get_int("axis", 1), rank)
     wide = [i for i in range(axis, rank) if shape[i] != 1]
     if len(wide) <= 1:
         only = wide[0] if wide else axis
@@ -270,14 +285,15 @@ def _softmax(context: Context, node: OnnxNode) -> None:
     flat = context.emit(
         node, "flatten", [x], {"axis": axis}, context.temporary(node, "flat"), "flatten"
     )
-    soft = context.emit(
-        node, "softmax", [flat], {"axis": 1}, context.temporary(node, "softmax")
-    )
+    soft = context.emit(node, "softmax", [flat], {"axis": 1}, context.temporary(node, "softmax"))
     back = [0 if dim is None and i == 0 else dim for i, dim in enumerate(shape)]
     if back.count(None) > 1:
         raise UnknownShape("softmax over several dimensions of an input with free ones")
     context.emit(
-        node, "reshape", [soft], {"shape": [-1 if d is None else d for d in back]},
+        node,
+        "reshape",
+        [soft],
+        {"shape": [-1 if d is None else d for d in back]},
         suffix="reshape",
     )
 
@@ -290,7 +306,7 @@ def _log_softmax(context: Context, node: OnnxNode) -> None:
     x = context.value(node, 0)
     shape = context.known_shape(x)
     rank = len(shape)
-    axis = context.axis(node.int("axis", -1 if context.opset >= 13 else 1), rank)
+    axis = context.axis(node.get_int("axis", -1 if context.opset >= 13 else 1), rank)
     size = shape[axis]
     if rank != 2 or axis != 1 or size is None:
         raise Unsupported("only matrices are supported, over their second, known dimension")
@@ -302,9 +318,10 @@ def _log_softmax(context: Context, node: OnnxNode) -> None:
     pooled = step("global_max_pool", [view], "pooled", {})
     top = step("squeeze", [pooled], "max", {"axes": [2]})
     shifted = step("sub", [x, top], "shifted", {})
-    mean = step("reduce_mean", [step("exp", [shifted], "exp", {})], "mean",
-                {"axes": [1], "keepdims": 1})
-    count = context.add_constant(context.temporary(node, "count"), np.float32(size))
+    mean = step(
+        "reduce_mean", [step("exp", [shifted], "exp", {})], "mean", {"axes": [1], "keepdims": 1}
+    )
+    count = context.add_constant(context.temporary(node, "count"), np.asarray(size, np.float32))
     total = step("log", [step("mul", [mean, count], "sum", {})], "log", {})
     context.emit(node, "sub", [shifted, total])
 
@@ -315,17 +332,19 @@ def _log_softmax(context: Context, node: OnnxNode) -> None:
 def _reduce_mean(context: Context, node: OnnxNode) -> None:
     x = context.value(node, 0)
     rank = len(context.known_shape(x))
-    axes = node.ints("axes") if context.opset < 18 else context.int_list(node, 1, "axes")
+    axes = node.get_ints("axes") if context.opset < 18 else context.int_list(node, 1, "axes")
     if not axes:
-        if node.int("noop_with_empty_axes", 0):
+        if node.get_int("noop_with_empty_axes", 0):
             context.alias(node.outputs[0], x)
             return
         axes = list(range(rank))
     context.emit(
-        node, "reduce_mean", [x],
+        node,
+        "reduce_mean",
+        [x],
         {
             "axes": sorted({context.axis(a, rank, "the axis") for a in axes}),
-            "keepdims": int(bool(node.int("keepdims", 1))),
+            "keepdims": int(bool(node.get_int("keepdims", 1))),
         },
     )
 
@@ -333,11 +352,13 @@ def _reduce_mean(context: Context, node: OnnxNode) -> None:
 def _argmax(context: Context, node: OnnxNode) -> None:
     x = context.value(node, 0)
     context.emit(
-        node, "argmax", [x],
+        node,
+        "argmax",
+        [x],
         {
-            "axis": context.axis(node.int("axis", 0), len(context.known_shape(x))),
-            "keepdims": int(bool(node.int("keepdims", 1))),
-            "select_last": int(bool(node.int("select_last_index", 0))),
+            "axis": context.axis(node.get_int("axis", 0), len(context.known_shape(x))),
+            "keepdims": int(bool(node.get_int("keepdims", 1))),
+            "select_last": int(bool(node.get_int("select_last_index", 0))),
         },
     )
 

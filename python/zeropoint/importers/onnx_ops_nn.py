@@ -26,9 +26,7 @@ class _Spatial:
         x = context.value(node, 0)
         self.rank = len(context.known_shape(x)) - 2
         if self.rank not in (1, 2):
-            raise Unsupported(
-                f"only one and two spatial dimensions are supported, not {self.rank}"
-            )
+            raise Unsupported(f"only one and two spatial dimensions are supported, not {self.rank}")
         if self.rank == 1:
             x = context.emit(
                 node, "unsqueeze", [x], {"axes": [2]}, context.temporary(node, "image"), "unsqueeze"
@@ -47,14 +45,14 @@ class _Spatial:
         return values if self.rank == 2 else [height, *values]
 
     def attribute(self, key: str, default: int) -> list[int]:
-        values = self.node.ints(key)
+        values = self.node.get_ints(key)
         values = self.pair([default] * self.rank if values is None else values, default, key)
         if any(value < default for value in values):
             raise Unsupported(f"attribute '{key}' = {values} has an entry below {default}")
         return values
 
     def explicit_pads(self) -> list[int]:
-        pads = self.node.ints("pads")
+        pads = self.node.get_ints("pads")
         if pads is None:
             return [0, 0, 0, 0]
         if len(pads) != 2 * self.rank:
@@ -80,7 +78,7 @@ def _auto_pads(
 ) -> list[int]:
     """Resolves auto_pad; [top, left, bottom, right]."""
     node = spatial.node
-    kind = node.str("auto_pad", "NOTSET")
+    kind = node.get_str("auto_pad", "NOTSET")
     if kind == "NOTSET":
         return spatial.explicit_pads()
     if kind == "VALID":
@@ -116,7 +114,7 @@ def _weights(context: Context, node: OnnxNode, spatial: _Spatial) -> tuple[Array
     if spatial.rank == 1:
         w = w[:, :, np.newaxis, :]
     kernel = [int(w.shape[2]), int(w.shape[3])]
-    given = node.ints("kernel_shape")
+    given = node.get_ints("kernel_shape")
     if given is not None and spatial.pair(given, 1, "kernel_shape") != kernel:
         raise Unsupported(f"attribute 'kernel_shape' = {given} is not the weight's")
     if 0 in w.shape:
@@ -134,7 +132,7 @@ def _bias(context: Context, node: OnnxNode, channels: int) -> list[str]:
 
 
 def _groups(node: OnnxNode) -> int:
-    groups = node.int("group", 1)
+    groups = node.get_int("group", 1)
     if groups < 1:
         raise Unsupported(f"attribute 'group' = {groups} is not positive")
     return groups
@@ -171,8 +169,11 @@ def _conv_transpose(context: Context, node: OnnxNode) -> None:
         "conv_transpose2d",
         [spatial.x, name, *_bias(context, node, groups * outputs)],
         {
-            "strides": strides, "pads": pads, "dilations": dilations,
-            "output_padding": extra, "groups": groups,
+            "strides": strides,
+            "pads": pads,
+            "dilations": dilations,
+            "output_padding": extra,
+            "groups": groups,
         },
     )
 
@@ -185,8 +186,8 @@ def _transposed_pads(
     extra: list[int],
 ) -> list[int]:
     node = spatial.node
-    kind = node.str("auto_pad", "NOTSET")
-    wanted = node.ints("output_shape")
+    kind = node.get_str("auto_pad", "NOTSET")
+    wanted = node.get_ints("output_shape")
     if kind not in ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"):
         raise Unsupported(f"attribute 'auto_pad' = '{kind}' is not known")
     if wanted is None and kind in ("NOTSET", "VALID"):
@@ -221,14 +222,14 @@ def _pool_window(
     """The input, kernel, strides, dilations, the pads that the node gives, and how far ceil_mode
     lets the last windows reach beyond those: [bottom, right]."""
     spatial = _Spatial(context, node)
-    if node.ints("kernel_shape") is None:
+    if node.get_ints("kernel_shape") is None:
         raise Unsupported("attribute 'kernel_shape' is missing")
     kernel = spatial.attribute("kernel_shape", 1)
     strides, dilations = spatial.attribute("strides", 1), spatial.attribute("dilations", 1)
     pads = _auto_pads(spatial, kernel, strides, dilations)
     beyond = [0, 0]
-    automatic = node.str("auto_pad", "NOTSET") in ("SAME_UPPER", "SAME_LOWER")
-    if node.int("ceil_mode", 0) and not automatic:
+    automatic = node.get_str("auto_pad", "NOTSET") in ("SAME_UPPER", "SAME_LOWER")
+    if node.get_int("ceil_mode", 0) and not automatic:
         for i in range(2):
             if strides[i] == 1:
                 continue
@@ -254,7 +255,8 @@ def _max_pool(context: Context, node: OnnxNode) -> None:
     spatial, kernel, strides, dilations, pads, beyond = _pool_window(context, node)
     pads = [pads[0], pads[1], pads[2] + beyond[0], pads[3] + beyond[1]]
     spatial.run(
-        "max_pool2d", [spatial.x],
+        "max_pool2d",
+        [spatial.x],
         {"kernel": kernel, "strides": strides, "pads": pads, "dilations": dilations},
     )
 
@@ -263,24 +265,29 @@ def _average_pool(context: Context, node: OnnxNode) -> None:
     spatial, kernel, strides, dilations, pads, beyond = _pool_window(context, node)
     if dilations != [1, 1]:
         raise Unsupported(f"attribute 'dilations' = {dilations} is not supported")
-    include = int(bool(node.int("count_include_pad", 0)))
+    include = int(bool(node.get_int("count_include_pad", 0)))
     x = spatial.x
     if include and any(beyond) and any(pads):
         # The padding counts, what ceil_mode adds does not: the padding becomes an operator.
         x = context.emit(
-            node, "pad", [x],
+            node,
+            "pad",
+            [x],
             {
                 "pads": [0, *pads[:2], 0, 0, *pads[2:], 0],
-                "mode": "constant", "value": 0.0,
+                "mode": "constant",
+                "value": 0.0,
             },
-            context.temporary(node, "padded"), "pad",
+            context.temporary(node, "padded"),
+            "pad",
         )
         pads = [0, 0, 0, 0]
     if any(beyond):
         include = 0
     pads = [pads[0], pads[1], pads[2] + beyond[0], pads[3] + beyond[1]]
     spatial.run(
-        "avg_pool2d", [x],
+        "avg_pool2d",
+        [x],
         {"kernel": kernel, "strides": strides, "pads": pads, "count_include_pad": include},
     )
 
@@ -305,7 +312,7 @@ def _batch_normalization(context: Context, node: OnnxNode) -> None:
     """y = x * factor + shift per channel; merged into a convolution by the transforms."""
     node.only_output(what="of running statistics")
     node.refuse("training_mode")
-    if context.opset < 9 and not node.int("spatial", 1):
+    if context.opset < 9 and not node.get_int("spatial", 1):
         raise Unsupported("attribute 'spatial' = 0 is not supported")
     x = context.value(node, 0)
     shape = context.known_shape(x)
@@ -320,7 +327,7 @@ def _batch_normalization(context: Context, node: OnnxNode) -> None:
         raise Unsupported("scale, bias, mean and variance must be vectors of one length")
     if shape[1] not in (None, channels[0]):
         raise Unsupported(f"the input has {shape[1]} channels, the statistics {channels[0]}")
-    deviation = variance + node.float("epsilon", 1e-5)
+    deviation = variance + node.get_float("epsilon", 1e-5)
     if np.any(deviation <= 0):
         raise Unsupported("variance + epsilon is not positive")
     factor = scale / np.sqrt(deviation)
@@ -348,19 +355,19 @@ def _resize(context: Context, node: OnnxNode) -> None:
     modern = context.opset >= 11
     if modern:
         node.refuse("antialias")
-        policy = node.str("keep_aspect_ratio_policy", "stretch")
+        policy = node.get_str("keep_aspect_ratio_policy", "stretch")
         if policy != "stretch":
             raise Unsupported(f"attribute 'keep_aspect_ratio_policy' = '{policy}' is not supported")
-    mode = node.str("mode", "nearest")
+    mode = node.get_str("mode", "nearest")
     if mode not in ("nearest", "linear"):
         raise Unsupported(f"attribute 'mode' = '{mode}' is not supported")
-    coordinates = node.str("coordinate_transformation_mode", "half_pixel")
+    coordinates = node.get_str("coordinate_transformation_mode", "half_pixel")
     coordinates = coordinates if modern else "asymmetric"
     if coordinates not in _COORDINATES:
         raise Unsupported(
             f"attribute 'coordinate_transformation_mode' = '{coordinates}' is not supported"
         )
-    nearest = node.str("nearest_mode", "round_prefer_floor") if modern else ""
+    nearest = node.get_str("nearest_mode", "round_prefer_floor") if modern else ""
     if modern and nearest not in _NEAREST:
         raise Unsupported(f"attribute 'nearest_mode' = '{nearest}' is not supported")
 
@@ -385,6 +392,7 @@ def _resize(context: Context, node: OnnxNode) -> None:
     plane = {(3, 1): [2], (4, 1): [2, 3], (4, 3): [1, 2]}
     for (of_rank, channel), axes in plane.items():
         if rank == of_rank and set(changed) <= set(axes):
+            channels_last = channel == 3
             break
     else:
         raise Unsupported(f"resizing the dimensions {changed} of a rank {rank} input")
@@ -400,7 +408,7 @@ def _resize(context: Context, node: OnnxNode) -> None:
                 "give the model a fixed input size"
             )
         attrs["sizes"] = [1] * (2 - len(axes)) + known
-    if channel == 3:
+    if channels_last:
         context.emit(node, "resize", [x], attrs)
         return
     spatial = _Spatial(context, node)
@@ -414,7 +422,8 @@ def _changed_axes(
         return [i for i, scale in enumerate(scales) if scale != 1.0]
     assert sizes is not None
     return [
-        i for i, (size, dim) in enumerate(zip(sizes, context.symbols(x), strict=True))
+        i
+        for i, (size, dim) in enumerate(zip(sizes, context.symbols(x), strict=True))
         if size != dim
     ]
 
@@ -425,7 +434,7 @@ def _resize_factors(
     """The scale of every dimension, or the size of every dimension."""
     rank = len(context.known_shape(x))
     at = 2 if context.opset >= 11 and node.op_type == "Resize" else 1
-    axes = node.ints("axes") if context.opset >= 18 else None
+    axes = node.get_ints("axes") if context.opset >= 18 else None
     axes = list(range(rank)) if axes is None else [context.axis(a, rank) for a in axes]
     if node.op_type == "Upsample" and context.opset < 9:
         given = node.attrs.get("scales")

@@ -33,10 +33,10 @@ def _cast(context: Context, node: OnnxNode) -> None:
     kind = {"float32": onnx.TensorProto.FLOAT, "int64": onnx.TensorProto.INT64}.get(
         context.graph.value(x).dtype
     )
-    if node.int("to") != kind:
+    if node.get_int("to") != kind:
         raise Unsupported(
             f"a cast from {context.graph.value(x).dtype} to "
-            f"{onnx.TensorProto.DataType.Name(node.int('to'))} is not supported"
+            f"{onnx.TensorProto.DataType.Name(node.get_int('to'))} is not supported"
         )
     context.alias(node.outputs[0], x)
 
@@ -52,16 +52,14 @@ def _reshape(context: Context, node: OnnxNode) -> None:
 
 def _target(context: Context, node: OnnxNode, x: str, entries: Array) -> list[int]:
     """The shape attribute: free entries that copy a dimension of x become 0, one other -1."""
-    wanted: list[int | str] = [
-        e if isinstance(e, str) else int(e) for e in entries.reshape(-1)
-    ]
+    wanted: list[int | str] = [e if isinstance(e, str) else int(e) for e in entries.reshape(-1)]
     if all(isinstance(e, int) and e != 0 for e in wanted):
         return [e for e in wanted if isinstance(e, int)]
     have = context.symbols(x)
     result: list[int] = []
     for i, entry in enumerate(wanted):
         if isinstance(entry, int):
-            if entry == 0 and node.int("allowzero", 0):
+            if entry == 0 and node.get_int("allowzero", 0):
                 raise Unsupported("attribute 'allowzero' with a dimension of 0 is not supported")
             result.append(entry)
         elif i < len(have) and have[i] == entry:
@@ -79,7 +77,7 @@ def _target(context: Context, node: OnnxNode, x: str, entries: Array) -> list[in
 def _flatten(context: Context, node: OnnxNode) -> None:
     x = context.value(node, 0)
     rank = len(context.known_shape(x))
-    axis = node.int("axis", 1)
+    axis = node.get_int("axis", 1)
     if not -rank <= axis <= rank:
         raise Unsupported(f"axis {axis} is outside of a tensor of rank {rank}")
     context.emit(node, "flatten", [x], {"axis": axis + rank if axis < 0 else axis})
@@ -88,12 +86,12 @@ def _flatten(context: Context, node: OnnxNode) -> None:
 def _transpose(context: Context, node: OnnxNode) -> None:
     x = context.value(node, 0)
     rank = len(context.known_shape(x))
-    perm = node.ints("perm") or list(range(rank))[::-1]
+    perm = node.get_ints("perm") or list(range(rank))[::-1]
     context.emit(node, "transpose", [x], {"perm": perm})
 
 
 def _axes(context: Context, node: OnnxNode) -> list[int] | None:
-    return node.ints("axes") if context.opset < 13 else context.int_list(node, 1, "axes")
+    return node.get_ints("axes") if context.opset < 13 else context.int_list(node, 1, "axes")
 
 
 def _squeeze(context: Context, node: OnnxNode) -> None:
@@ -133,7 +131,9 @@ def _slice(context: Context, node: OnnxNode) -> None:
     # Beyond any tensor's size; int64's own limits overflow when a size is added to them.
     far = 1 << 62
     context.emit(
-        node, "slice", [x],
+        node,
+        "slice",
+        [x],
         {
             "starts": [max(-far, min(far, s)) for s in starts],
             "ends": [max(-far, min(far, e)) for e in ends],
@@ -146,14 +146,14 @@ def _slice(context: Context, node: OnnxNode) -> None:
 def _split(context: Context, node: OnnxNode) -> None:
     x = context.value(node, 0)
     shape = context.known_shape(x)
-    axis = context.axis(node.int("axis", 0), len(shape))
-    sizes = node.ints("split") if context.opset < 13 else context.int_list(node, 1, "split")
+    axis = context.axis(node.get_int("axis", 0), len(shape))
+    sizes = node.get_ints("split") if context.opset < 13 else context.int_list(node, 1, "split")
     count = len(node.outputs)
     if sizes is None:
         size = shape[axis]
         if size is None:
             raise UnknownShape(f"an equal split of dimension {axis} needs its size")
-        if node.int("num_outputs", count) != count:
+        if node.get_int("num_outputs", count) != count:
             raise Unsupported("'num_outputs' is not the number of outputs")
         each = -(-size // count)
         sizes = [each] * (count - 1) + [size - each * (count - 1)]
@@ -166,7 +166,7 @@ def _split(context: Context, node: OnnxNode) -> None:
 
 def _concat(context: Context, node: OnnxNode) -> None:
     inputs = [context.value(node, i) for i in range(len(node.inputs))]
-    axis = context.axis(node.int("axis"), len(context.known_shape(inputs[0])))
+    axis = context.axis(node.get_int("axis"), len(context.known_shape(inputs[0])))
     if len(inputs) == 1:
         context.alias(node.outputs[0], inputs[0])
     else:
@@ -176,14 +176,14 @@ def _concat(context: Context, node: OnnxNode) -> None:
 def _pad(context: Context, node: OnnxNode) -> None:
     x = context.value(node, 0)
     rank = len(context.known_shape(x))
-    mode = node.str("mode", "constant")
+    mode = node.get_str("mode", "constant")
     if mode not in ("constant", "reflect", "edge"):
         raise Unsupported(f"attribute 'mode' = '{mode}' is not supported")
     value = 0.0
     axes: list[int] | None = None
     if context.opset < 11:
-        pads = node.ints("pads")
-        value = node.float("value", 0.0)
+        pads = node.get_ints("pads")
+        value = node.get_float("value", 0.0)
     else:
         pads = context.int_list(node, 1, "pads")
         if context.has(node, 2):

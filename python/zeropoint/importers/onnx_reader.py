@@ -67,7 +67,7 @@ def require_onnx() -> Any:
 def read_model(path: str) -> ModelSource:
     """Reads and checks the file; FileError, ModelError or UnsupportedError where it fails."""
     onnx = require_onnx()
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     try:
         with open(path, "rb") as file:
@@ -84,7 +84,9 @@ def read_model(path: str) -> ModelSource:
     del content
     if not model.HasField("graph") or not (model.graph.node or model.graph.output):
         raise ModelError(f"{path}: not an ONNX file: it holds no graph")
-    source = ModelSource(path, model.graph.name or os.path.basename(path), _opset(onnx, model, path))
+    source = ModelSource(
+        path, model.graph.name or os.path.basename(path), _opset(onnx, model, path)
+    )
     if model.graph.sparse_initializer:
         names = [t.values.name for t in model.graph.sparse_initializer][:5]
         raise UnsupportedError(f"{path}: sparse initializers are not supported: {names}")
@@ -124,9 +126,7 @@ def _opset(onnx: Any, model: ModelProto, path: str) -> int:
     return int(opset)
 
 
-def _input_type(
-    onnx: Any, info: ValueInfoProto, path: str
-) -> tuple[str, tuple[Dim, ...]]:
+def _input_type(onnx: Any, info: ValueInfoProto, path: str) -> tuple[str, tuple[Dim, ...]]:
     if not info.type.HasField("tensor_type"):
         raise UnsupportedError(f"{path}: input '{info.name}' is not a tensor")
     tensor = info.type.tensor_type
@@ -137,7 +137,8 @@ def _input_type(
         except ValueError:
             raise ModelError(f"{path}: input '{info.name}' has an unknown type") from None
         hint = (
-            "; convert the model to float32 first" if kind in ("FLOAT16", "BFLOAT16", "DOUBLE")
+            "; convert the model to float32 first"
+            if kind in ("FLOAT16", "BFLOAT16", "DOUBLE")
             else ""
         )
         raise UnsupportedError(f"{path}: input '{info.name}' is {kind}, not float32{hint}")
@@ -296,9 +297,7 @@ def _infer_shapes(
         kind = onnx.TensorProto.FLOAT if dtype == "float32" else onnx.TensorProto.INT64
         info = next(i for i in model.graph.input if i.name == name)
         dims: list[int | str] = []
-        for i, (dim, proto) in enumerate(
-            zip(shape, info.type.tensor_type.shape.dim, strict=True)
-        ):
+        for i, (dim, proto) in enumerate(zip(shape, info.type.tensor_type.shape.dim, strict=True)):
             dims.append(dim if dim is not None else proto.dim_param or f"{name}.{i}")
         slim.graph.input.append(onnx.helper.make_tensor_value_info(name, kind, dims))
     for name, array in source.constants.items():

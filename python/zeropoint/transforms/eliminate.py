@@ -66,13 +66,18 @@ def _is_no_op(graph: Graph, node: Node) -> bool:
         return not attrs.get("axes")
     if node.op == "slice" and x is not None:
         return x == y and None not in x and all(s == 1 for s in cast("list[int]", attrs["steps"]))
-    if node.op in ("add", "sub", "mul", "div") and "clip_min" not in attrs and (
-        "clip_max" not in attrs
+    if (
+        node.op in ("add", "sub", "mul", "div")
+        and "clip_min" not in attrs
+        and ("clip_max" not in attrs)
     ):
         other = graph.values[node.inputs[1]].data
         neutral = 0.0 if node.op in ("add", "sub") else 1.0
         return (
-            other is not None and other.dtype == np.float32 and x is not None and x == y
+            other is not None
+            and other.dtype == np.float32
+            and x is not None
+            and x == y
             and bool(np.all(other == neutral))
             # x + (+0.0) would turn -0.0 into 0.0, which nobody can tell apart downstream.
         )
@@ -113,7 +118,7 @@ def _merge_chains(graph: Graph) -> bool:
             spec = reshape_spec(x, y)
             if spec is None:
                 continue
-            node.op, node.attrs = "reshape", {"shape": cast("list[int]", spec)}
+            node.op, node.attrs = "reshape", {"shape": spec}
         else:
             continue
         node.inputs = [before.inputs[0]]

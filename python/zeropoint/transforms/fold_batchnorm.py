@@ -72,8 +72,11 @@ def _layer_before(
             and not any(key in layer.attrs for key in _FUSED)
             and graph.values[layer.inputs[1]].data is not None
             and graph.constant(layer.inputs[1]).dtype == np.float32
-            and (len(layer.inputs) < 3 or not layer.inputs[2]
-                 or graph.values[layer.inputs[2]].is_constant)
+            and (
+                len(layer.inputs) < 3
+                or not layer.inputs[2]
+                or graph.values[layer.inputs[2]].is_constant
+            )
         ):
             return layer, side
     return None

@@ -62,8 +62,9 @@ def _evaluate(graph: Graph, node: Node) -> Array | None:
         return np.concatenate(arrays, axis=cast("int", attrs["axis"]))
     if node.op == "slice":
         index: list[slice] = [slice(None)] * x.ndim
-        for key in zip(*(cast("list[int]", attrs[k]) for k in ("starts", "ends", "axes", "steps")),
-                       strict=True):
+        for key in zip(
+            *(cast("list[int]", attrs[k]) for k in ("starts", "ends", "axes", "steps")), strict=True
+        ):
             start, end, axis, step = key
             start, end, step = slice_bounds(start, end, step, x.shape[axis])
             index[axis] = slice(start, None if end < 0 else end, step)

@@ -32,9 +32,15 @@ def apply(graph: Graph) -> None:
         flat = graph.values[view.outputs[0]].shape
         weight = graph.constant(layer.inputs[1])
         if (
-            held is None or seen is None or flat is None or len(flat) != 2
-            or len(perm) < 2 or perm[0] != 0 or None in held[1:]
-            or flat[1] != weight.shape[1] or (flat[0] != seen[0])
+            held is None
+            or seen is None
+            or flat is None
+            or len(flat) != 2
+            or len(perm) < 2
+            or perm[0] != 0
+            or None in held[1:]
+            or flat[1] != weight.shape[1]
+            or (flat[0] != seen[0])
         ):
             continue
         sizes = cast("tuple[int, ...]", seen[1:])
@@ -54,7 +60,7 @@ def apply(graph: Graph) -> None:
         else:
             graph.add_constant(name, new)
         layer.inputs[1] = name
-        view.op, view.attrs = "reshape", {"shape": cast("list[int]", spec)}
+        view.op, view.attrs = "reshape", {"shape": spec}
         view.inputs = [turn.inputs[0]]
     graph.remove_dead()
 

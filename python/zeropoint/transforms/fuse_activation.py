@@ -18,9 +18,9 @@ _INF = float("inf")
 
 
 def apply(graph: Graph) -> None:
-    """Functions first, then relu and clip into the layers before them."""
-    _recognize(graph)
+    """Functions first, before their clips are taken into the layers before them."""
     _merge_clips(graph)
+    _recognize(graph)
     _fuse_clips(graph)
 
 

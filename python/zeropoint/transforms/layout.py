@@ -20,7 +20,7 @@ _SUFFIX = re.compile(r"^(.+)__(?:nhwc|nchw|perm\d+|view)(?:_\d+)?$")
 
 def twin_name(name: str, perm: Sequence[int]) -> str:
     """The name for ``transpose(value, perm)``."""
-    tags = {TO_NHWC: "nhwc", TO_NCHW: "nchw"}
+    tags: dict[tuple[int, ...], str] = {TO_NHWC: "nhwc", TO_NCHW: "nchw"}
     return f"{name}__{tags.get(tuple(perm), 'perm' + ''.join(map(str, perm)))}"
 
 

@@ -1,8 +1,9 @@
 """How each operator behaves under a permutation of its activations' axes.
 
-``orders`` maps values to permutations: the value ``v`` is to be held as ``transpose(v, orders[v])``.
-An operator *allows* a permutation when it can compute permuted outputs from permuted inputs by
-remapping its attributes and permuting its constants; convolutions, pools and reshapes do not.
+``orders`` maps values to permutations: the value ``v`` is to be held as
+``transpose(v, orders[v])``. An operator *allows* a permutation when it can compute permuted outputs
+from permuted inputs by remapping its attributes and permuting its constants; convolutions, pools
+and reshapes do not.
 """
 
 from __future__ import annotations
@@ -20,8 +21,11 @@ Order = tuple[int, ...]
 
 _BINARY = frozenset({"add", "sub", "mul", "div"})
 #: All activations have one rank, and take one order.
-_ALIKE = (UNARY | _BINARY | {"softmax", "concat", "split", "slice", "pad", "quantize",
-                             "dequantize", "lookup"})
+_ALIKE = (
+    UNARY
+    | _BINARY
+    | {"softmax", "concat", "split", "slice", "pad", "quantize", "dequantize", "lookup"}
+)
 
 
 def allowed_orders(graph: Graph, node: Node, at: str, order: Order) -> dict[str, Order] | None:

@@ -109,7 +109,10 @@ def check(
             assert got[name].shape == want.shape, name
             assert got[name].dtype == want.dtype, name
             np.testing.assert_allclose(
-                got[name], want, rtol=tolerance, atol=tolerance * max(1.0, float(np.abs(want).max())),
+                got[name],
+                want,
+                rtol=tolerance,
+                atol=tolerance * max(1.0, float(np.abs(want).max())),
                 err_msg=name,
             )
     shapes_agree(canonical, feed)

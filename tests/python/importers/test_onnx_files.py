@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import sys
 from pathlib import Path
@@ -21,7 +22,9 @@ from zeropoint.importers import load
 def conv_model(**changes) -> onnx.ModelProto:
     return model(
         [node("Conv", ["x", "w"], "a", **changes), node("Relu", ["a"], "y")],
-        {"x": ["N", 3, 8, 8]}, ["y"], {"w": random((4, 3, 3, 3))},
+        {"x": ["N", 3, 8, 8]},
+        ["y"],
+        {"w": random((4, 3, 3, 3))},
     )
 
 
@@ -41,10 +44,19 @@ def test_a_shape_computed_from_a_free_batch(tmp_path: Path) -> None:
         node("Concat", ["cast", "six"], "target2", axis=0),
         node("Reshape", ["x", "target2"], "z"),
     ]
-    proto = model(nodes, {"x": ["batch", 2, 3]}, ["y", "z"], {
-        "zero": np.int64(0), "axes": np.int64([0]), "rest": np.int64([-1]), "zero1": np.int64([0]),
-        "one1": np.int64([1]), "six": np.int64([6]),
-    })
+    proto = model(
+        nodes,
+        {"x": ["batch", 2, 3]},
+        ["y", "z"],
+        {
+            "zero": np.int64(0),
+            "axes": np.int64([0]),
+            "rest": np.int64([-1]),
+            "zero1": np.int64([0]),
+            "one1": np.int64([1]),
+            "six": np.int64([6]),
+        },
+    )
     graph = check(proto, {"x": random((5, 2, 3))}, tmp_path)
     assert [n.attrs.get("shape") for n in graph.nodes] == [[0, 6]] or graph.outputs == ["y", "z"]
     assert graph.values["y"].shape == (None, 6)
@@ -58,9 +70,17 @@ def test_a_free_dimension_in_the_middle(tmp_path: Path) -> None:
         node("Concat", ["batch", "double", "rest"], "target", axis=0),
         node("Reshape", ["x", "target"], "y"),
     ]
-    proto = model(nodes, {"x": [2, "length", 4]}, ["y"], {
-        "one": np.int64([1]), "two": np.int64([2]), "batch": np.int64([2]), "rest": np.int64([2]),
-    })
+    proto = model(
+        nodes,
+        {"x": [2, "length", 4]},
+        ["y"],
+        {
+            "one": np.int64([1]),
+            "two": np.int64([2]),
+            "batch": np.int64([2]),
+            "rest": np.int64([2]),
+        },
+    )
     check(proto, {"x": random((2, 5, 4))}, tmp_path)
 
 
@@ -155,14 +175,26 @@ def test_all_unsupported_nodes_are_named_at_once(tmp_path: Path) -> None:
             node("MaxPool", ["d"], ["y", "indices"], kernel_shape=[2, 2]),
             node("Mystery", ["y"], "z", domain="my.domain"),
         ],
-        {"x": [1, 3, 8, 8]}, ["z", "indices"], {"s": np.float32([1, 1, 2, 2])},
+        {"x": [1, 3, 8, 8]},
+        ["z", "indices"],
+        {"s": np.float32([1, 1, 2, 2])},
     )
     proto.opset_import.append(helper.make_opsetid("my.domain", 1))
     with pytest.raises(UnsupportedError) as caught:
         load(save(proto, tmp_path))
     message = str(caught.value)
-    for part in ("model.onnx", "LRN_a", "Conv_b", "weight must be a constant", "Resize_d", "'mode'",
-                 "cubic", "MaxPool_y", "Indices", "my.domain.Mystery"):
+    for part in (
+        "model.onnx",
+        "LRN_a",
+        "Conv_b",
+        "weight must be a constant",
+        "Resize_d",
+        "'mode'",
+        "cubic",
+        "MaxPool_y",
+        "Indices",
+        "my.domain.Mystery",
+    ):
         assert part in message
     assert "Relu" not in message
 
@@ -201,8 +233,12 @@ def test_weights_that_are_not_finite(bad, tmp_path: Path) -> None:
 
 
 def test_three_dimensional_convolution(tmp_path: Path) -> None:
-    proto = model([node("Conv", ["x", "w"], "y")], {"x": [1, 2, 5, 5, 5]}, ["y"],
-                  {"w": random((3, 2, 3, 3, 3))})
+    proto = model(
+        [node("Conv", ["x", "w"], "y")],
+        {"x": [1, 2, 5, 5, 5]},
+        ["y"],
+        {"w": random((3, 2, 3, 3, 3))},
+    )
     with pytest.raises(UnsupportedError, match="not 3"):
         load(save(proto, tmp_path))
 
@@ -243,17 +279,20 @@ def test_altered_bytes_never_do_worse_than_an_error(tmp_path: Path) -> None:
         for at in rng.integers(0, len(content), 3):
             altered[at] = rng.integers(0, 256)
         path.write_bytes(altered)
-        try:
+        with contextlib.suppress(ModelError, UnsupportedError):
             load(path)
-        except (ModelError, UnsupportedError):
-            pass
 
 
-@pytest.mark.parametrize(("content", "message"), [
-    (b"", "empty"), (b"hello, this is not a model", "not an ONNX file"),
-    (b"GGUF" + bytes(40), "Session"), (bytes(4) + b"TFL3" + bytes(40), "TFLite"),
-    (b"PK\3\4" + bytes(40), "torch.onnx.export"),
-])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "empty"),
+        (b"hello, this is not a model", "not an ONNX file"),
+        (b"GGUF" + bytes(40), "Session"),
+        (bytes(4) + b"TFL3" + bytes(40), "TFLite"),
+        (b"PK\3\4" + bytes(40), "torch.onnx.export"),
+    ],
+)
 def test_other_files(content, message, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(content)
@@ -294,13 +333,21 @@ def test_data_that_do_not_fit_their_shape(tmp_path: Path) -> None:
             load(save(proto, tmp_path))
 
 
-@pytest.mark.parametrize(("nodes", "constants"), [
-    ([node("ConstantOfShape", ["s"], "big")], {"s": np.int64([2**40])}),
-    ([node("Expand", ["one", "s"], "big")], {"one": np.float32([1]), "s": np.int64([2**20, 2**20])}),
-    ([node("Range", ["a", "b", "c"], "big")],
-     {"a": np.int64(0), "b": np.int64(2**50), "c": np.int64(1)}),
-    ([node("Tile", ["one", "s"], "big")], {"one": np.float32([1]), "s": np.int64([2**40])}),
-])
+@pytest.mark.parametrize(
+    ("nodes", "constants"),
+    [
+        ([node("ConstantOfShape", ["s"], "big")], {"s": np.int64([2**40])}),
+        (
+            [node("Expand", ["one", "s"], "big")],
+            {"one": np.float32([1]), "s": np.int64([2**20, 2**20])},
+        ),
+        (
+            [node("Range", ["a", "b", "c"], "big")],
+            {"a": np.int64(0), "b": np.int64(2**50), "c": np.int64(1)},
+        ),
+        ([node("Tile", ["one", "s"], "big")], {"one": np.float32([1]), "s": np.int64([2**40])}),
+    ],
+)
 def test_absurd_constants_are_not_computed(nodes, constants, tmp_path: Path) -> None:
     proto = model([*nodes, node("Add", ["x", "big"], "y")], {"x": [1]}, ["y"], constants)
     with pytest.raises(UnsupportedError, match="too large"):
@@ -320,8 +367,7 @@ def test_external_data_inside_the_folder(tmp_path: Path) -> None:
     w = random((4, 3, 3, 3))
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "weights.bin").write_bytes(bytes(64) + w.tobytes())
-    proto = external(conv_model(), location="data/weights.bin", offset="64",
-                     length=str(w.nbytes))
+    proto = external(conv_model(), location="data/weights.bin", offset="64", length=str(w.nbytes))
     graph = load(save(proto, tmp_path))
     np.testing.assert_array_equal(graph.constant("w"), w.transpose(0, 2, 3, 1))
 
@@ -332,16 +378,30 @@ def test_external_data_that_reach_outside(tmp_path: Path) -> None:
     secret = tmp_path / "secret.bin"
     secret.write_bytes(bytes(1000))
     (folder / "link.bin").symlink_to(secret)
-    for location in (str(secret), "../secret.bin", "x/../../secret.bin", "link.bin", "", "a\0b",
-                     "C:\\secret.bin", "..\\secret.bin"):
+    for location in (
+        str(secret),
+        "../secret.bin",
+        "x/../../secret.bin",
+        "link.bin",
+        "",
+        "a\0b",
+        "C:\\secret.bin",
+        "..\\secret.bin",
+    ):
         with pytest.raises(ModelError, match="outside of the model's folder"):
             load(save(external(conv_model(), location=location), folder))
 
 
-@pytest.mark.parametrize("entries", [
-    {"offset": "-4"}, {"offset": "900"}, {"length": "12"}, {"offset": "many"},
-    {"offset": str(2**70)},
-])
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"offset": "-4"},
+        {"offset": "900"},
+        {"length": "12"},
+        {"offset": "many"},
+        {"offset": str(2**70)},
+    ],
+)
 def test_external_data_of_the_wrong_size(entries, tmp_path: Path) -> None:
     (tmp_path / "w.bin").write_bytes(bytes(1000))
     with pytest.raises(ModelError, match="'w'"):
