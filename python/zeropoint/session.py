@@ -312,7 +312,7 @@ def _model_bytes(model: object) -> tuple[bytes, str]:
         from zeropoint.model_file import to_bytes
 
         return to_bytes(model), model.source or model.name
-    if isinstance(model, SupportsToBytes):
+    if isinstance(model, SupportsToBytes) and not isinstance(model, int):  # it has to_bytes, too
         content = model.to_bytes()
         graph = cast("Graph | None", getattr(model, "graph", None))
         if isinstance(graph, Graph):

@@ -1,0 +1,202 @@
+#include "base/thread_pool.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cfenv>
+#include <chrono>
+#include <ctime>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <tuple>
+#include <vector>
+
+#include "base/error.h"
+#include "base/fp_environment.h"
+#include "support.h"
+
+namespace zeropoint {
+namespace {
+
+using Range = std::tuple<int64_t, int64_t, int>;
+
+std::vector<Range> ranges_of(ThreadPool& pool, int64_t count, int64_t grain) {
+  std::mutex mutex;
+  std::vector<Range> ranges;
+  pool.parallel_for(count, grain, [&](int64_t begin, int64_t end, int part) {
+    const std::lock_guard<std::mutex> lock(mutex);
+    ranges.emplace_back(begin, end, part);
+  });
+  std::sort(ranges.begin(), ranges.end());
+  return ranges;
+}
+
+TEST_CASE("thread pool: ranges cover the count once, are even, and follow from the sizes alone") {
+  for (const int threads : {1, 2, 3, 5, 16}) {
+    ThreadPool pool(threads);
+    CHECK(pool.size() == threads);
+    for (const int64_t count : {0, 1, 2, 4, 5, 7, 100, 1000}) {
+      for (const int64_t grain : {0, 1, 2, 3, 100}) {
+        INFO("threads " << threads << ", count " << count << ", grain " << grain);
+        const std::vector<Range> ranges = ranges_of(pool, count, grain);
+        CHECK(ranges == ranges_of(pool, count, grain));
+        int64_t next = 0;
+        int64_t shortest = count;
+        int64_t longest = 0;
+        for (size_t i = 0; i < ranges.size(); ++i) {
+          const auto [begin, end, part] = ranges[i];
+          CHECK(begin == next);
+          CHECK(part == static_cast<int>(i));
+          next = end;
+          shortest = std::min(shortest, end - begin);
+          longest = std::max(longest, end - begin);
+        }
+        CHECK(next == count);
+        CHECK(static_cast<int>(ranges.size()) <= threads);
+        if (count > 0) CHECK(longest - shortest <= 1);
+        if (ranges.size() > 1) CHECK(shortest >= grain);
+        if (grain <= 1)
+          CHECK(static_cast<int64_t>(ranges.size()) == std::min<int64_t>(threads, count));
+      }
+    }
+  }
+}
+
+TEST_CASE("thread pool: refuses sizes that make no sense") {
+  for (const int threads : {0, -1, 1025}) CHECK_THROWS_AS(ThreadPool{threads}, Error);
+}
+
+TEST_CASE("thread pool: no more threads than CPUs, and work really leaves the caller") {
+  ThreadPool pool(5);
+  std::mutex mutex;
+  std::set<std::thread::id> ids;
+  pool.parallel_for(5, 1, [&](int64_t, int64_t, int) {
+    const std::lock_guard<std::mutex> lock(mutex);
+    ids.insert(std::this_thread::get_id());
+  });
+  CHECK(static_cast<int>(ids.size()) == std::min(5, usable_cpus()));
+  CHECK(ids.count(std::this_thread::get_id()) == 1);
+}
+
+TEST_CASE("thread pool: the lowest part's exception arrives, and the pool stays usable") {
+  ThreadPool pool(5);
+  for (int repeat = 0; repeat < 50; ++repeat) {
+    std::string what;
+    try {
+      pool.parallel_for(5, 1, [](int64_t, int64_t, int part) {
+        if (part >= 1) throw std::runtime_error(std::to_string(part));
+      });
+    } catch (const std::runtime_error& error) {
+      what = error.what();
+    }
+    CHECK(what == "1");
+    CHECK(ranges_of(pool, 5, 1).size() == 5);
+  }
+}
+
+TEST_CASE("thread pool: nested use runs the same ranges on the caller") {
+  ThreadPool pool(3);
+  std::atomic<int> inner{0};
+  pool.parallel_for(3, 1, [&](int64_t, int64_t, int) {
+    CHECK(ranges_of(pool, 9, 1).size() == 3);
+    ++inner;
+  });
+  CHECK(inner == 3);
+}
+
+TEST_CASE("thread pool: several threads at once") {
+  ThreadPool pool(4);
+  std::atomic<int64_t> total{0};
+  std::vector<std::thread> users;
+  for (int u = 0; u < 4; ++u) {
+    users.emplace_back([&] {
+      for (int i = 0; i < 500; ++i) {
+        pool.parallel_for(100, 1, [&](int64_t begin, int64_t end, int) { total += end - begin; });
+      }
+    });
+  }
+  for (std::thread& user : users) user.join();
+  CHECK(total == 4 * 500 * 100);
+}
+
+// How float additions round here: 1 + 2^-24 is a tie, which goes down to even.
+bool rounds_to_nearest() {
+  volatile float one = 1.0f;
+  return one + 0x1p-24f == 1.0f && one + 0x1.8p-24f > 1.0f && -one - 0x1.8p-24f < -1.0f;
+}
+
+TEST_CASE("thread pool: workers round to nearest whatever the caller does") {
+  ThreadPool pool(2);
+  REQUIRE(std::fesetround(FE_UPWARD) == 0);
+  CHECK_FALSE(rounds_to_nearest());
+  std::vector<char> nearest(2, 1);
+  pool.parallel_for(2, 1, [&](int64_t, int64_t, int part) {
+    if (part == 1 && usable_cpus() > 1) nearest[1] = rounds_to_nearest();
+  });
+  std::fesetround(FE_TONEAREST);
+  CHECK(nearest[1]);
+}
+
+TEST_CASE("floating-point environment: set for the scope, restored after it") {
+  REQUIRE(std::fesetround(FE_UPWARD) == 0);
+  {
+    const ScopedFpEnvironment environment;
+    CHECK(rounds_to_nearest());
+    volatile float small = 1.2e-38f;
+    CHECK(small / 16.0f > 0.0f);
+  }
+  CHECK_FALSE(rounds_to_nearest());
+  std::fesetround(FE_TONEAREST);
+}
+
+TEST_CASE("thread pool: idle workers use no CPU") {
+  ThreadPool pool(2);
+  ranges_of(pool, 2, 1);
+  const std::clock_t before = std::clock();
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  const double used = static_cast<double>(std::clock() - before) / CLOCKS_PER_SEC;
+  CHECK(used < 0.05);
+}
+
+TEST_CASE("thread pool: a forked child runs with threads of its own") {
+  ThreadPool pool(2);
+  REQUIRE(ranges_of(pool, 2, 1).size() == 2);  // the parent's workers exist
+
+  // Fork from within a split, the worst moment: the pool is in use and its lock state unknown.
+  pid_t child = -1;
+  pool.parallel_for(2, 1, [&](int64_t, int64_t, int part) {
+    if (part != 0) return;
+    child = fork();
+    if (child == 0) {
+      alarm(20);  // a hang must not outlive the test
+      const bool good = ranges_of(pool, 2, 1).size() == 2;
+      _exit(good ? 0 : 1);
+    }
+  });
+  REQUIRE(child > 0);
+  int status = 0;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 0);
+  CHECK(ranges_of(pool, 2, 1).size() == 2);
+
+  // A child that destroys a pool whose threads it does not have.
+  auto* doomed = new ThreadPool(2);
+  ranges_of(*doomed, 2, 1);
+  child = fork();
+  if (child == 0) {
+    alarm(20);
+    delete doomed;
+    _exit(0);
+  }
+  REQUIRE(waitpid(child, &status, 0) == child);
+  CHECK(WIFEXITED(status));
+  delete doomed;
+}
+
+}  // namespace
+}  // namespace zeropoint
