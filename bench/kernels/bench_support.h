@@ -4,6 +4,7 @@
 
 #include <benchmark/benchmark.h>
 
+#include <chrono>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -19,8 +20,20 @@ bool detected(Isa isa);
 // A buffer of `bytes` pseudo-random bytes, the same on every run.
 AlignedBuffer filled(size_t bytes);
 
-// Adds the counters GMAC/s and share: of the ceiling of `isa` (its best integer or float32
-// multiply-accumulate), which is measured in this process, next to the benchmark.
-void report_macs(benchmark::State& state, double macs_per_iteration, Isa isa, bool integer);
+// Started just before the benchmark loop.
+class Stopwatch {
+ public:
+  double seconds() const {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+// Call right after the benchmark loop. Adds the counters GMAC/s and share_of_ceiling: of what the
+// best integer (or float32) multiply-accumulate of `isa` reaches, measured at that moment.
+void report_macs(benchmark::State& state, const Stopwatch& watch, double macs_per_iteration,
+                 Isa isa, bool integer);
 
 }  // namespace zeropoint::bench

@@ -19,7 +19,9 @@ constexpr GemmShape kShapes[] = {
     {"gemm", 196, 1024, 1, 256},     {"gemm", 784, 128, 1, 1152},
     {"gemm", 3136, 64, 1, 576},      {"gemm", 49, 512, 1, 4608},
     {"gemm", 1024, 1024, 1, 1024},   {"gemm", 2048, 2048, 1, 2048},
-    {"pointwise", 12544, 96, 1, 16}, {"pointwise", 12544, 16, 1, 96},
+    {"pointwise", 12544, 96, 1, 16}, {"pointwise", 3136, 96, 1, 16},
+    {"pointwise", 3136, 64, 1, 16},  {"pointwise", 3136, 32, 1, 16},
+    {"pointwise", 3136, 16, 1, 16},  {"pointwise", 12544, 16, 1, 96},
     {"pointwise", 3136, 24, 1, 144}, {"pointwise", 3136, 144, 1, 24},
     {"pointwise", 49, 320, 1, 960},  {"conv7x7_first", 12544, 64, 7, 21},
     {"conv3x3", 3136, 64, 9, 64},    {"conv3x3", 784, 128, 9, 128},
@@ -84,11 +86,13 @@ void run_gemm(benchmark::State& state, const gemm_s8::Kernel& kernel, const Gemm
   run.m_end = shape.m;
   run.n_end = shape.n;
   run.scratch = scratch.data();
+  const Stopwatch watch;
   for (auto _ : state) {
     kernel.run(run);
     benchmark::ClobberMemory();
   }
-  report_macs(state, static_cast<double>(shape.m) * static_cast<double>(n * k), kernel.isa, true);
+  report_macs(state, watch, static_cast<double>(shape.m) * static_cast<double>(n * k), kernel.isa,
+              true);
 }
 
 const bool kRegistered = [] {

@@ -2,7 +2,7 @@
 //
 // Tile: up to 6x64; where the last panel is narrower, up to 8x48, 14x32 or 16x16, all with at
 // most 28 accumulators. A step of K takes 4 bytes of each row, broadcast from the row itself
-// (A is never copied; convolutions hand in row pointers tap by tap), and one vector of B per 16
+// (A is never copied: a tile gets pointers to the runs of its rows), and one vector of B per 16
 // columns. M is cut into tiles of nearly equal height, so 49 rows are 4 x 6 + 5 x 5, not 8 x 6 + 1.
 //
 // Packed: panels of 64 columns, the last padded only to a multiple of 16:
@@ -20,17 +20,15 @@
 
 #include "kernels/gemm_s8/gemm_s8_kernels.h"
 
-#if defined(__clang__)
-#define ZEROPOINT_UNROLL _Pragma("unroll")
-#else
-#define ZEROPOINT_UNROLL _Pragma("GCC unroll 16")
-#endif
+#define ZEROPOINT_LAMBDA __attribute__((always_inline))
+#define ZEROPOINT_INLINE inline __attribute__((always_inline))
 
 namespace zeropoint::gemm_s8 {
 namespace {
 
 constexpr int kLanes = 16;  // int32 columns in a vector
 constexpr int kPanel = 64;
+constexpr int kMaxHeight = 16;
 static_assert(kPanel == kColumnBlock, "threads split columns at panel borders");
 
 // Panels swept by one tile of A before the next tile: what stays in the second-level cache.
@@ -61,7 +59,10 @@ size_t packed_bytes(int n, int taps, int depth) {
   return bytes;
 }
 
-size_t scratch_bytes(int, int, int) { return 0; }
+// The pointers to the runs of a tile's rows.
+size_t scratch_bytes(int, int taps, int) {
+  return static_cast<size_t>(kMaxHeight) * static_cast<size_t>(taps) * sizeof(const act_t*);
+}
 
 void pack(const PackArgs& args, void* packed) {
   const size_t depth = static_cast<size_t>(args.depth);
@@ -101,15 +102,33 @@ struct Output {
 };
 
 struct Tile {
-  const Rows<act_t>* a;
-  int64_t m;             // first row
+  const act_t* const* a;  // [height][taps]: where each run starts
+  int taps;
+  int depth;
   const uint8_t* panel;  // its header
-  int columns;           // to store; the rest is padding
-  act_t* c;              // at (m, first column); exactly one of the two is set
+  bool whole;            // are all the panel's columns stored? If not, those of the mask are.
+  __mmask64 mask;
+  act_t* c;  // at the tile's first row and column; exactly one of the two is set
   int32_t* c_s32;
   ptrdiff_t c_stride;
   Output out;
 };
+
+template <int V>
+struct Constant {
+  static constexpr int value = V;
+  constexpr operator int() const { return V; }
+};
+
+// f(0), f(1), ... f(N - 1) with constants for arguments. Loops over arrays of vectors are written
+// so because compilers keep an array in registers only if its indices are constants early enough.
+template <int N, typename F>
+ZEROPOINT_INLINE void unroll(const F& f) {
+  if constexpr (N > 0) {
+    unroll<N - 1>(f);
+    f(Constant<N - 1>{});
+  }
+}
 
 inline int32_t load_4(const act_t* p) {
   int32_t v;
@@ -123,52 +142,92 @@ inline void dot(__m512i& acc, __m512i x, __m512i w) {
   __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(x), "v"(w));
 }
 
-// The first `count` (0 to 64) lanes.
-inline __mmask64 lanes64(int count) {
-  return count >= 64 ? ~__mmask64{0} : (__mmask64{1} << count) - 1;
-}
-inline __mmask16 lanes16(int count) {
-  return count >= 16 ? __mmask16{0xFFFF}
-                     : static_cast<__mmask16>((1u << (count < 0 ? 0 : count)) - 1);
-}
+inline void keep_in_register(__m512i& v) { __asm__ volatile("" : "+v"(v)); }
 
-// One row's sums -> NV * 16 activations. Only the upper bound must be applied before the
-// conversion: below, vcvtps2dq answers INT_MIN and the saturating packs keep that at the bottom.
-template <int NV>
-inline __m512i requantize_row(const __m512i* acc, const float* multiplier, const Output& out) {
-  const __m512 hi = _mm512_set1_ps(out.hi);
-  const __m512i zero_point = _mm512_set1_epi16(static_cast<short>(out.zero_point));
-  __m512i q[4];
-  ZEROPOINT_UNROLL
-  for (int j = 0; j < NV; ++j) {
-    const __m512 v =
-        _mm512_mul_ps(_mm512_cvtepi32_ps(acc[j]), _mm512_loadu_ps(multiplier + j * kLanes));
-    q[j] = _mm512_cvtps_epi32(_mm512_min_ps(v, hi));
-  }
-  ZEROPOINT_UNROLL
-  for (int j = NV; j < 4; ++j) q[j] = q[NV - 1];
-  const __m512i q01 = _mm512_add_epi16(_mm512_packs_epi32(q[0], q[1]), zero_point);
-  const __m512i q23 = NV <= 2 ? q01 : _mm512_add_epi16(_mm512_packs_epi32(q[2], q[3]), zero_point);
-  const __m512i bytes =
-      _mm512_max_epu8(_mm512_packus_epi16(q01, q23), _mm512_set1_epi8(static_cast<char>(out.qmin)));
-  // The packs work within 128-bit lanes: put each vector's four dwords side by side again.
-  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-  return _mm512_permutexvar_epi32(order, bytes);
-}
-
-template <int NV>
-inline void store_row(act_t* c, __m512i bytes, int columns) {
-  if (columns < NV * kLanes) {
-    _mm512_mask_storeu_epi8(c, lanes64(columns), bytes);
-  } else if (NV == 4) {
-    _mm512_storeu_si512(c, bytes);
+// Row I of the joined vectors of a panel of NV * 16 columns.
+template <int NV, int I>
+ZEROPOINT_INLINE void store_bytes(act_t* c, __m512i bytes, bool whole, __mmask64 mask) {
+  if constexpr (NV == 4) {
+    if (whole) {
+      _mm512_storeu_si512(c, bytes);
+    } else {
+      _mm512_mask_storeu_epi8(c, mask, bytes);
+    }
+  } else if constexpr (NV == 3) {
+    _mm512_mask_storeu_epi8(c, mask, bytes);
+  } else if constexpr (NV == 2) {
+    const __m256i half = _mm512_extracti64x4_epi64(bytes, I);
+    if (whole) {
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(c), half);
+    } else {
+      _mm256_mask_storeu_epi8(c, static_cast<__mmask32>(mask), half);
+    }
   } else {
-    if (NV >= 2) _mm256_storeu_si256(reinterpret_cast<__m256i*>(c), _mm512_castsi512_si256(bytes));
-    if (NV == 1) _mm_storeu_si128(reinterpret_cast<__m128i*>(c), _mm512_castsi512_si128(bytes));
-    if (NV == 3) {
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(c + 32), _mm512_extracti32x4_epi32(bytes, 2));
+    const __m128i quarter = _mm512_extracti32x4_epi32(bytes, I);
+    if (whole) {
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(c), quarter);
+    } else {
+      _mm_mask_storeu_epi8(c, static_cast<__mmask16>(mask), quarter);
     }
   }
+}
+
+// Requantizes and stores the sums of MR rows by NV * 16 columns, four vectors at a time (one row of
+// 64 columns, two of 32, four of 16), because the packs join four vectors.
+//
+// Only the upper bound must be applied before the conversion: below, vcvtps2dq answers INT_MIN,
+// and the saturating packs keep that at the bottom.
+template <int MR, int NV>
+ZEROPOINT_INLINE void store_s8(const Tile& tile, const __m512i (&acc)[MR][NV],
+                               const float* multiplier) {
+  constexpr int kRowsAtOnce = NV == 1 ? 4 : NV == 2 ? 2 : 1;
+  // Copies: the stores are to bytes, which may alias anything.
+  act_t* c = tile.c;
+  const ptrdiff_t stride = tile.c_stride;
+  const bool whole = tile.whole;
+  const __mmask64 mask = tile.mask;
+  const __m512 hi = _mm512_set1_ps(tile.out.hi);
+  const __m512i zero_point = _mm512_set1_epi16(static_cast<short>(tile.out.zero_point));
+  const __m512i qmin = _mm512_set1_epi8(static_cast<char>(tile.out.qmin));
+  // The packs work within 128-bit lanes: this puts each vector's dwords side by side again.
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  __m512 m[NV];
+  unroll<NV>([&](auto j) ZEROPOINT_LAMBDA { m[j] = _mm512_loadu_ps(multiplier + j * kLanes); });
+
+  unroll<(MR + kRowsAtOnce - 1) / kRowsAtOnce>([&](auto group) ZEROPOINT_LAMBDA {
+    constexpr int kRow = group.value * kRowsAtOnce;
+    __m512i q[4];
+    unroll<4>([&](auto v) ZEROPOINT_LAMBDA {
+      constexpr int kAt = kRow + v.value / NV;
+      if constexpr (v.value < kRowsAtOnce * NV && kAt < MR) {
+        const __m512 scaled =
+            _mm512_mul_ps(_mm512_cvtepi32_ps(acc[kAt][v.value % NV]), m[v.value % NV]);
+        q[v] = _mm512_cvtps_epi32(_mm512_min_ps(scaled, hi));
+      } else {
+        q[v] = q[0];  // nothing left to join: not stored
+      }
+    });
+    const __m512i q01 = _mm512_add_epi16(_mm512_packs_epi32(q[0], q[1]), zero_point);
+    const __m512i q23 = _mm512_add_epi16(_mm512_packs_epi32(q[2], q[3]), zero_point);
+    const __m512i bytes =
+        _mm512_permutexvar_epi32(order, _mm512_max_epu8(_mm512_packus_epi16(q01, q23), qmin));
+    unroll<kRowsAtOnce>([&](auto i) ZEROPOINT_LAMBDA {
+      if constexpr (kRow + i.value < MR) {
+        store_bytes<NV, i.value>(c + (kRow + i.value) * stride, bytes, whole, mask);
+      }
+    });
+  });
+}
+
+template <int MR, int NV>
+ZEROPOINT_INLINE void store_s32(const Tile& tile, const __m512i (&acc)[MR][NV]) {
+  unroll<MR>([&](auto r) ZEROPOINT_LAMBDA {
+    int32_t* c = tile.c_s32 + r * tile.c_stride;
+    unroll<NV>([&](auto j) ZEROPOINT_LAMBDA {
+      _mm512_mask_storeu_epi32(c + j * kLanes, static_cast<__mmask16>(tile.mask >> (j * kLanes)),
+                               acc[r][j]);
+    });
+  });
 }
 
 template <int MR, int NV>
@@ -179,50 +238,50 @@ void compute_tile(const Tile& tile) {
   const uint8_t* w = reinterpret_cast<const uint8_t*>(multiplier + kWidth);
 
   __m512i acc[MR][NV];
-  ZEROPOINT_UNROLL
-  for (int j = 0; j < NV; ++j) {
+  unroll<NV>([&](auto j) ZEROPOINT_LAMBDA {
     const __m512i start = _mm512_loadu_si512(bias + j * kLanes);
-    ZEROPOINT_UNROLL
-    for (int r = 0; r < MR; ++r) acc[r][j] = start;
-  }
+    unroll<MR>([&](auto r) ZEROPOINT_LAMBDA { acc[r][j] = start; });
+  });
 
-  const Rows<act_t>& rows = *tile.a;
-  for (int t = 0; t < rows.taps; ++t) {
+  const ptrdiff_t taps = tile.taps;
+  const ptrdiff_t depth = tile.depth;
+  ptrdiff_t t = 0;
+  do {
     const act_t* a[MR];
-    ZEROPOINT_UNROLL
-    for (int r = 0; r < MR; ++r) a[r] = row_run(rows, tile.m + r, t);
-    for (int k = 0; k < rows.depth; k += 4, w += kWidth * 4) {
+    const act_t* const* table = tile.a;
+    if (MR <= 8 || taps > 1) {
+      unroll<MR>([&](auto r) ZEROPOINT_LAMBDA { a[r] = tile.a[r * taps + t]; });
+      table = a;
+    }
+    for (ptrdiff_t k = 0; k < depth; k += 4) {
+      // More pointers than registers are read from memory again in each step, which costs nothing
+      // beside so many dot products; GCC would spill them to vector registers instead.
+      if constexpr (MR > 8) __asm__("" : "+r"(table) : "m"(a));
       __m512i b[NV];
-      ZEROPOINT_UNROLL
-      for (int j = 0; j < NV; ++j) {
+      unroll<NV>([&](auto j) ZEROPOINT_LAMBDA {
         b[j] = _mm512_loadu_si512(w + j * 64);
-        if (MR <= 4)
+        if constexpr (MR <= 4) {
           _mm_prefetch(reinterpret_cast<const char*>(w + j * 64 + kPrefetchBytes), _MM_HINT_T0);
-      }
-      ZEROPOINT_UNROLL
-      for (int r = 0; r < MR; ++r) {
-        const __m512i x = _mm512_set1_epi32(load_4(a[r] + k));
-        ZEROPOINT_UNROLL
-        for (int j = 0; j < NV; ++j) dot(acc[r][j], x, b[j]);
-      }
+        }
+      });
+      unroll<MR>([&](auto r) ZEROPOINT_LAMBDA {
+        const __m512i x = _mm512_set1_epi32(load_4((MR > 8 ? table[r] : a[r]) + k));
+        unroll<NV>([&](auto j) ZEROPOINT_LAMBDA { dot(acc[r][j], x, b[j]); });
+      });
+      w += kWidth * 4;
+      // Hides that w follows from the loop counters: they would take two more registers.
+      __asm__("" : "+r"(w));
     }
-  }
+  } while (++t < taps);
 
+  // Without it GCC moves half of the sums to the stack before it stores them.
+  unroll<MR>([&](auto r) ZEROPOINT_LAMBDA {
+    unroll<NV>([&](auto j) ZEROPOINT_LAMBDA { keep_in_register(acc[r][j]); });
+  });
   if (tile.c_s32 != nullptr) {
-    ZEROPOINT_UNROLL
-    for (int r = 0; r < MR; ++r) {
-      ZEROPOINT_UNROLL
-      for (int j = 0; j < NV; ++j) {
-        _mm512_mask_storeu_epi32(tile.c_s32 + r * tile.c_stride + j * kLanes,
-                                 lanes16(tile.columns - j * kLanes), acc[r][j]);
-      }
-    }
-    return;
-  }
-  ZEROPOINT_UNROLL
-  for (int r = 0; r < MR; ++r) {
-    store_row<NV>(tile.c + r * tile.c_stride, requantize_row<NV>(acc[r], multiplier, tile.out),
-                  tile.columns);
+    store_s32<MR, NV>(tile, acc);
+  } else {
+    store_s8<MR, NV>(tile, acc, multiplier);
   }
 }
 
@@ -254,40 +313,67 @@ struct TileSet {
   const TileFunction* by_height;
   int max_height;
 };
-constexpr TileSet kTileSets[] = {{kTiles16, 16}, {kTiles32, 14}, {kTiles48, 8}, {kTiles64, 6}};
+constexpr TileSet kTileSets[] = {
+    {kTiles16, kMaxHeight}, {kTiles32, 14}, {kTiles48, 8}, {kTiles64, 6}};
+
+// Where the runs of rows m .. m + height - 1 start: runs[row][tap].
+void find_runs(const Rows<act_t>& a, int64_t m, int height, const act_t** __restrict runs) {
+  if (a.offsets == nullptr) {
+    const act_t* row = a.base + m * a.stride;
+    for (int r = 0; r < height; ++r, row += a.stride) {
+      runs[r] = row;
+      __asm__("" : "+r"(row));  // not worth vectorizing: at most 16 rows
+    }
+    return;
+  }
+  // Copies, so that the loop vectorizes.
+  const act_t* base = a.base;
+  const act_t* pad_row = a.pad_row;
+  const int32_t* offsets = a.offsets + m * a.taps;
+  const ptrdiff_t count = static_cast<ptrdiff_t>(height) * a.taps;
+  for (ptrdiff_t i = 0; i < count; ++i) {
+    runs[i] = offsets[i] < 0 ? pad_row : base + offsets[i];
+  }
+}
 
 // All rows of the call by the panels that start at columns n_begin, n_begin + 64, ... < n_end,
 // which have one width. Tiles of A go outside, so a tile's rows stay in the first-level cache.
 void run_panels(const RunArgs& args, int n_begin, int n_end) {
-  const TileSet& set = kTileSets[panel_width(args.n, n_begin) / kLanes - 1];
+  const int width = panel_width(args.n, n_begin);
+  const TileSet& set = kTileSets[width / kLanes - 1];
   const size_t stride = panel_bytes(kPanel, k_steps(args.a.taps, args.a.depth));
+  const uint8_t* first_panel =
+      static_cast<const uint8_t*>(args.packed) + static_cast<size_t>(n_begin / kPanel) * stride;
   const int64_t rows = args.m_end - args.m_begin;
   const int64_t tiles = (rows + set.max_height - 1) / set.max_height;
+  const act_t** runs = static_cast<const act_t**>(args.scratch);
   Tile tile;
-  tile.a = &args.a;
+  tile.a = runs;
+  tile.taps = args.a.taps;
+  tile.depth = args.a.depth;
   tile.c = nullptr;
   tile.c_s32 = nullptr;
   tile.c_stride = args.c_stride;
   tile.out.hi = static_cast<float>(args.clamp.qmax - args.clamp.zero_point);
   tile.out.zero_point = args.clamp.zero_point;
   tile.out.qmin = args.clamp.qmin;
-  tile.m = args.m_begin;
+  int64_t m = args.m_begin;
   for (int64_t i = 0; i < tiles; ++i) {
-    const int64_t next = args.m_begin + rows * (i + 1) / tiles;
-    const TileFunction compute = set.by_height[next - tile.m - 1];
-    for (int n0 = n_begin; n0 < n_end; n0 += kPanel) {
-      const ptrdiff_t at = tile.m * args.c_stride + n0;
-      tile.panel =
-          static_cast<const uint8_t*>(args.packed) + static_cast<size_t>(n0 / kPanel) * stride;
-      tile.columns = n_end - n0 < kPanel ? n_end - n0 : kPanel;
+    const int height = static_cast<int>(args.m_begin + rows * (i + 1) / tiles - m);
+    find_runs(args.a, m, height, runs);
+    tile.panel = first_panel;
+    for (int n0 = n_begin; n0 < n_end; n0 += kPanel, tile.panel += stride) {
+      const int columns = n_end - n0;
+      tile.whole = columns >= width;
+      tile.mask = columns >= kPanel ? ~__mmask64{0} : (__mmask64{1} << columns) - 1;
       if (args.c_s32 != nullptr) {
-        tile.c_s32 = args.c_s32 + at;
+        tile.c_s32 = args.c_s32 + m * args.c_stride + n0;
       } else {
-        tile.c = args.c + at;
+        tile.c = args.c + m * args.c_stride + n0;
       }
-      compute(tile);
+      set.by_height[height - 1](tile);
     }
-    tile.m = next;
+    m += height;
   }
 }
 
