@@ -4,8 +4,8 @@
 // packed once by the kernel that will run. The caller folds the input's zero point into the bias:
 //   bias[n] = layer_bias[n] - zero_point_x * sum_k w[n][k]
 // (pad rows hold the zero point, so this is right at borders too), and has proved that
-// sum|w| * 255 + |bias| < 2^31, so no intermediate sum can wrap. Multipliers are finite, and n, taps
-// and depth at least 1; an empty range of rows or columns computes nothing.
+// sum|w| * 255 + |bias| < 2^31, so no intermediate sum can wrap. Multipliers are finite, and n,
+// taps and depth at least 1; an empty range of rows or columns computes nothing.
 //
 // This header is included by ISA files: plain declarations only.
 #pragma once
@@ -29,8 +29,8 @@ struct Problem {
 };
 
 struct PackArgs {
-  const int8_t* weights = nullptr;  // [n][taps][depth]
-  const int32_t* bias = nullptr;    // [n], input zero point folded in
+  const int8_t* weights = nullptr;    // [n][taps][depth]
+  const int32_t* bias = nullptr;      // [n], input zero point folded in
   const float* multiplier = nullptr;  // [n], see requantize_multiplier; unused for s32 output
   int n = 0;
   int taps = 1;
