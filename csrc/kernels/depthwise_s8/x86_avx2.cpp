@@ -122,16 +122,21 @@ ZP_INLINE void run_tile(const Tile& tile, const Avx2Epilogue& epilogue) {
 
 // `pixels` pixels of one block of channels.
 void run_block(Tile tile, int pixels, const Avx2Epilogue& epilogue) {
-  const auto advance = [&](int done) {
+  while (pixels > 0) {
+    int done = 1;
+    if (tile.count <= 16 && pixels >= 4) {
+      run_tile<2, true>(tile, epilogue);
+      done = 4;
+    } else if (pixels >= 2) {
+      run_tile<2, false>(tile, epilogue);
+      done = 2;
+    } else {
+      run_tile<1, false>(tile, epilogue);
+    }
     tile.runs += done * tile.taps;
     tile.y += done * tile.y_stride;
     pixels -= done;
-  };
-  if (tile.count <= 16) {
-    for (; pixels >= 4; advance(4)) run_tile<2, true>(tile, epilogue);
   }
-  for (; pixels >= 2; advance(2)) run_tile<2, false>(tile, epilogue);
-  if (pixels > 0) run_tile<1, false>(tile, epilogue);
 }
 
 // The addresses of `count` runs.

@@ -172,22 +172,26 @@ void quantize(const QuantizeArgs& args) {
   const Avx2Epilogue epilogue = avx2_epilogue(args.clamp);
   // Puts the dwords (four bytes each) that the packs interleaved back in order.
   const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-  const auto convert = [&](const float* x, act_t* y) __attribute__((always_inline)) {
-    __m256 v[4];
-    for (int k = 0; k < 4; ++k) v[k] = _mm256_div_ps(_mm256_loadu_ps(x + 8 * k), scale);
+  const auto convert = [&](__m256 v[4]) __attribute__((always_inline)) {
+    for (int k = 0; k < 4; ++k) v[k] = _mm256_div_ps(v[k], scale);
     nan_to_zero(v);
-    store(y,
-          _mm256_permutevar8x32_epi32(avx2_round_clamp(v[0], v[1], v[2], v[3], epilogue), order));
+    return _mm256_permutevar8x32_epi32(avx2_round_clamp(v[0], v[1], v[2], v[3], epilogue), order);
   };
   int64_t i = 0;
-  for (; i + kWidth <= args.n; i += kWidth) convert(args.x + i, args.y + i);
+  for (; i + kWidth <= args.n; i += kWidth) {
+    __m256 v[4];
+    for (int k = 0; k < 4; ++k) v[k] = _mm256_loadu_ps(args.x + i + 8 * k);
+    store(args.y + i, convert(v));
+  }
   if (i < args.n) {
     const auto rest = static_cast<int>(args.n - i);
-    float x[kWidth] = {};
-    act_t y[kWidth];
-    std::memcpy(x, args.x + i, static_cast<size_t>(rest) * sizeof(float));
-    convert(x, y);
-    avx2_copy_below_32(args.y + i, y, rest);
+    __m256 v[4];
+    for (int k = 0; k < 4; ++k) {
+      const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+      const __m256i mask = _mm256_cmpgt_epi32(_mm256_set1_epi32(rest - 8 * k), lanes);
+      v[k] = _mm256_maskload_ps(args.x + i + 8 * k, mask);
+    }
+    avx2_store_first(args.y + i, convert(v), rest);
   }
 }
 

@@ -1,4 +1,5 @@
-// pool_s8 with AVX-512: 64 channels at once, the last ones under a mask.
+// pool_s8 with AVX-512: 128 channels at once, 64 where no more are left; the last ones are stored
+// under a mask.
 //
 // mean: words are summed as they are (S) and shifted right by 8 (O, the odd channels), modulo 2^16.
 // Then the even channels' sum is S - 256 * O: three operations a tap for 64 channels, exact while
@@ -9,64 +10,99 @@
 namespace zeropoint::pool_s8 {
 namespace {
 
+#define ZP_INLINE static inline __attribute__((always_inline))
+
 constexpr int kWidth = 64;
 constexpr int kStretch = 256;  // taps whose 16-bit sums cannot wrap: 255 * 256 < 2^16
 
-__mmask64 channels_mask(int rest) {
-  return rest >= kWidth ? ~__mmask64{0} : ~__mmask64{0} >> (kWidth - rest);
+// Stores the first `count` bytes of v, or all 64 where there are more.
+void store_first(act_t* y, __m512i v, int count) {
+  if (count >= kWidth) {
+    _mm512_storeu_si512(y, v);
+  } else {
+    _mm512_mask_storeu_epi8(y, ~__mmask64{0} >> (kWidth - count), v);
+  }
+}
+
+// kRegisters x 64 channels of one pixel, of which `count` are stored.
+template <int kRegisters>
+ZP_INLINE void max_block(const RunArgs& args, int64_t p, int c, int count) {
+  const __m512i qmin = _mm512_set1_epi8(static_cast<char>(args.clamp.qmin));
+  const __m512i qmax = _mm512_set1_epi8(static_cast<char>(args.clamp.qmax));
+  __m512i best[kRegisters];
+  for (int r = 0; r < kRegisters; ++r) best[r] = qmin;
+  for (int t = 0; t < args.x.taps; ++t) {
+    const act_t* x = row_run(args.x, p, t) + c;
+    for (int r = 0; r < kRegisters; ++r) {
+      best[r] = _mm512_max_epu8(best[r], _mm512_loadu_si512(x + r * kWidth));
+    }
+  }
+  act_t* y = args.y + p * args.y_stride + c;
+  for (int r = 0; r < kRegisters; ++r) {
+    store_first(y + r * kWidth, _mm512_min_epu8(best[r], qmax), count - r * kWidth);
+  }
+}
+
+template <int kRegisters>
+ZP_INLINE void mean_block(const RunArgs& args, const Avx512Epilogue& epilogue, int64_t p, int c,
+                          int count) {
+  const __m512i zero = _mm512_setzero_si512();
+  const __m512i start = _mm512_set1_epi32(-args.x.taps * args.zero_point);
+  __m512i sum[kRegisters][4];
+  for (int r = 0; r < kRegisters; ++r) {
+    for (int v = 0; v < 4; ++v) sum[r][v] = start;
+  }
+  for (int t = 0; t < args.x.taps;) {
+    const int end = args.x.taps - t < kStretch ? args.x.taps : t + kStretch;
+    __m512i words[kRegisters], odd[kRegisters];
+    for (int r = 0; r < kRegisters; ++r) words[r] = odd[r] = zero;
+    for (; t < end; ++t) {
+      const act_t* x = row_run(args.x, p, t) + c;
+      for (int r = 0; r < kRegisters; ++r) {
+        const __m512i q = _mm512_loadu_si512(x + r * kWidth);
+        words[r] = _mm512_add_epi16(words[r], q);
+        odd[r] = _mm512_add_epi16(odd[r], _mm512_srli_epi16(q, 8));
+      }
+    }
+    for (int r = 0; r < kRegisters; ++r) {
+      const __m512i even = _mm512_sub_epi16(words[r], _mm512_slli_epi16(odd[r], 8));
+      const __m512i lo = _mm512_unpacklo_epi16(even, odd[r]);
+      const __m512i hi = _mm512_unpackhi_epi16(even, odd[r]);
+      sum[r][0] = _mm512_add_epi32(sum[r][0], _mm512_unpacklo_epi16(lo, zero));
+      sum[r][1] = _mm512_add_epi32(sum[r][1], _mm512_unpackhi_epi16(lo, zero));
+      sum[r][2] = _mm512_add_epi32(sum[r][2], _mm512_unpacklo_epi16(hi, zero));
+      sum[r][3] = _mm512_add_epi32(sum[r][3], _mm512_unpackhi_epi16(hi, zero));
+    }
+  }
+  const __m512 multiplier = _mm512_set1_ps(args.multiplier[p]);
+  act_t* y = args.y + p * args.y_stride + c;
+  for (int r = 0; r < kRegisters; ++r) {
+    __m512 v[4];
+    for (int k = 0; k < 4; ++k) v[k] = _mm512_mul_ps(_mm512_cvtepi32_ps(sum[r][k]), multiplier);
+    store_first(y + r * kWidth, avx512_round_clamp(v[0], v[1], v[2], v[3], epilogue),
+                count - r * kWidth);
+  }
 }
 
 void max(const RunArgs& args) {
-  const __m512i qmin = _mm512_set1_epi8(static_cast<char>(args.clamp.qmin));
-  const __m512i qmax = _mm512_set1_epi8(static_cast<char>(args.clamp.qmax));
   for (int64_t p = args.pixel_begin; p < args.pixel_end; ++p) {
-    act_t* y = args.y + p * args.y_stride;
-    for (int c = 0; c < args.x.depth; c += kWidth) {
-      __m512i best = qmin;
-      for (int t = 0; t < args.x.taps; ++t) {
-        best = _mm512_max_epu8(best, _mm512_loadu_si512(row_run(args.x, p, t) + c));
-      }
-      best = _mm512_min_epu8(best, qmax);
-      _mm512_mask_storeu_epi8(y + c, channels_mask(args.x.depth - c), best);
-    }
+    int c = 0;
+    for (; c + kWidth < args.x.depth; c += 2 * kWidth) max_block<2>(args, p, c, args.x.depth - c);
+    if (c < args.x.depth) max_block<1>(args, p, c, args.x.depth - c);
   }
 }
 
 void mean(const RunArgs& args) {
   const Avx512Epilogue epilogue = avx512_epilogue(args.clamp);
-  const __m512i zero = _mm512_setzero_si512();
-  const __m512i start = _mm512_set1_epi32(-args.x.taps * args.zero_point);
   for (int64_t p = args.pixel_begin; p < args.pixel_end; ++p) {
-    act_t* y = args.y + p * args.y_stride;
-    const __m512 multiplier = _mm512_set1_ps(args.multiplier[p]);
-    for (int c = 0; c < args.x.depth; c += kWidth) {
-      __m512i sum[4] = {start, start, start, start};
-      for (int t = 0; t < args.x.taps;) {
-        const int end = args.x.taps - t < kStretch ? args.x.taps : t + kStretch;
-        __m512i words = zero, odd = zero;
-        for (; t < end; ++t) {
-          const __m512i x = _mm512_loadu_si512(row_run(args.x, p, t) + c);
-          words = _mm512_add_epi16(words, x);
-          odd = _mm512_add_epi16(odd, _mm512_srli_epi16(x, 8));
-        }
-        const __m512i even = _mm512_sub_epi16(words, _mm512_slli_epi16(odd, 8));
-        const __m512i lo = _mm512_unpacklo_epi16(even, odd);
-        const __m512i hi = _mm512_unpackhi_epi16(even, odd);
-        sum[0] = _mm512_add_epi32(sum[0], _mm512_unpacklo_epi16(lo, zero));
-        sum[1] = _mm512_add_epi32(sum[1], _mm512_unpackhi_epi16(lo, zero));
-        sum[2] = _mm512_add_epi32(sum[2], _mm512_unpacklo_epi16(hi, zero));
-        sum[3] = _mm512_add_epi32(sum[3], _mm512_unpackhi_epi16(hi, zero));
-      }
-      __m512 scaled[4];
-      for (int v = 0; v < 4; ++v) scaled[v] = _mm512_mul_ps(_mm512_cvtepi32_ps(sum[v]), multiplier);
-      _mm512_mask_storeu_epi8(
-          y + c, channels_mask(args.x.depth - c),
-          avx512_round_clamp(scaled[0], scaled[1], scaled[2], scaled[3], epilogue));
-    }
+    int c = 0;
+    for (; c + kWidth < args.x.depth; c += 2 * kWidth)
+      mean_block<2>(args, epilogue, p, c, args.x.depth - c);
+    if (c < args.x.depth) mean_block<1>(args, epilogue, p, c, args.x.depth - c);
   }
 }
 
-constexpr Kernel kKernels[] = {{"pool_s8_64_avx512vnni", Isa::avx512vnni, max, mean}};
+constexpr Kernel kKernels[] = {{"pool_s8_128_avx512vnni", Isa::avx512vnni, max, mean}};
 
 }  // namespace
 
