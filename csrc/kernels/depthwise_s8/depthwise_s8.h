@@ -33,7 +33,7 @@ struct PackArgs {
 struct RunArgs {
   Rows<act_t> x;  // always indirect
   const void* packed = nullptr;
-  act_t* y = nullptr;     // pixel p at y + p * y_stride
+  act_t* y = nullptr;  // pixel p at y + p * y_stride
   ptrdiff_t y_stride = 0;
   OutputClamp clamp;
   int64_t pixel_begin = 0, pixel_end = 0;
