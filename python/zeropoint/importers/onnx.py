@@ -53,7 +53,10 @@ def import_onnx(path: str | os.PathLike[str]) -> Graph:
             f"{source.path}: {len(problems)} node(s) cannot be imported:\n  "
             + "\n  ".join(problems)
         )
-    _finish_outputs(context)
+    try:
+        _finish_outputs(context)
+    except Unsupported as problem:
+        raise UnsupportedError(f"{source.path}: {problem}") from None
     graph = context.graph
     graph.remove_dead()
     return graph

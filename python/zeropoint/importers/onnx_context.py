@@ -269,6 +269,8 @@ class Context:
             inferred = shapes.output_shapes(self.graph, made)
         except GraphError as error:
             raise ModelError(str(error)) from None
+        if any(shape is not None and 0 in shape for shape in inferred):
+            raise Unsupported("an output has no elements; empty tensors are not supported")
         for output, shape in zip(outputs, inferred, strict=True):
             self.graph.add_value(Value(output, "float32", self._refined(output, shape)))
         self.graph.nodes.append(made)

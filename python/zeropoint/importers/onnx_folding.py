@@ -254,7 +254,7 @@ def _result_size(node: OnnxNode, arrays: list[Array]) -> int:
             return max(0, math.ceil((limit - start) / delta)) if delta else 1 << 62
         if op == "Gather":
             axis = node.get_int("axis", 0)
-            return arrays[0].size // max(arrays[0].shape[axis], 1) * arrays[1].size
+            return int(arrays[0].size // max(arrays[0].shape[axis], 1) * arrays[1].size)
         if op == "MatMul":
             # Bounds the work as well as the result.
             return int(arrays[0].size * (arrays[1].shape[-1] if arrays[1].ndim > 1 else 1))

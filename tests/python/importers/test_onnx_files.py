@@ -232,6 +232,23 @@ def test_weights_that_are_not_finite(bad, tmp_path: Path) -> None:
         load(save(proto, tmp_path))
 
 
+def test_empty_tensors(tmp_path: Path) -> None:
+    proto = model([node("Slice", ["x"], "y", starts=[4], ends=[9])], {"x": [3]}, ["y"], opset=9)
+    with pytest.raises(UnsupportedError, match=r"Slice_y.*no elements"):
+        load(save(proto, tmp_path))
+
+
+def test_a_constant_output_of_another_precision(tmp_path: Path) -> None:
+    proto = model(
+        [node("Cast", ["c"], "y", to=11), node("Relu", ["x"], "z")],
+        {"x": [3]},
+        ["z", "y"],
+        {"c": random((3,))},
+    )
+    with pytest.raises(UnsupportedError, match="float64"):
+        load(save(proto, tmp_path))
+
+
 def test_three_dimensional_convolution(tmp_path: Path) -> None:
     proto = model(
         [node("Conv", ["x", "w"], "y")],
