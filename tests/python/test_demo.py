@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import onnxruntime
 
-from command_line import json_of, succeed
+from command_line import json_of, quantized, samples, succeed
 from zeropoint import demo
 
 
@@ -51,3 +53,30 @@ def test_text_and_model_file(tmp_path: pathlib.Path) -> None:
     for word in ("accuracy", "size", "latency", "float32", "int8", "conv2d", "kernel"):
         assert word in text
     assert json_of("inspect", tmp_path / "digits.gguf")["inputs"][0]["name"] == "image"
+
+
+def example(name: str, *arguments: object) -> str:
+    """Standard output of a program of ``examples/``, run with the installed package."""
+    path = pathlib.Path(__file__).resolve().parents[2] / "examples" / name
+    done = subprocess.run(
+        [sys.executable, str(path), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_example_quantize_model(tmp_path: pathlib.Path) -> None:
+    model = tmp_path / "m.gguf"
+    text = example("quantize_model.py", demo.NETWORK, samples("calibration", 64), model)
+    assert "output 'logits'" in text
+    assert model.stat().st_size > 10_000
+
+
+def test_example_run_model() -> None:
+    lines = {example("run_model.py", quantized(), "--callers", n) for n in (1, 3)}
+    assert len(lines) == 1  # the same digest
+    assert "logits: float32 [1, 10]" in lines.pop()
