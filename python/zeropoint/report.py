@@ -30,19 +30,23 @@ class Column:
     spec: str = ""
     #: Numbers are aligned to the right.
     right: bool = False
+    #: Numbers are shown times this.
+    scale: float = 1
+    #: Left out where no row has anything in it.
+    optional: bool = False
 
     def text(self, row: Mapping[str, Any]) -> str:
         value = row.get(self.key)
         if value is None:
             return "-"
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return format(value, self.spec)
+            return format(value * self.scale, self.spec)
         return str(value)
 
 
 def table(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]], title: str = "") -> None:
     """Prints ``rows`` on standard output."""
-    cells = [[column.text(row) for column in columns] for row in rows]
+    columns, cells = layout(columns, rows)
     if sys.stdout.isatty():
         with contextlib.suppress(ImportError):
             _rich_table(columns, cells, title)
@@ -51,6 +55,14 @@ def table(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]], title: s
         print(title)
     for line in plain_table(columns, cells):
         print(line)
+
+
+def layout(
+    columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]
+) -> tuple[list[Column], list[list[str]]]:
+    """The columns that have something to show, and the text of their cells."""
+    shown = [c for c in columns if not c.optional or any(row.get(c.key) for row in rows)]
+    return shown, [[column.text(row) for column in shown] for row in rows]
 
 
 def plain_table(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> list[str]:
@@ -68,11 +80,14 @@ def plain_table(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> li
 
 
 def _rich_table(columns: Sequence[Column], cells: Sequence[Sequence[str]], title: str) -> None:
+    from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(title=title or None, title_justify="left", header_style="bold")
+    drawn = Table(
+        title=title or None, title_justify="left", header_style="bold", box=box.SIMPLE_HEAD
+    )
     for column in columns:
         drawn.add_column(
             column.heading, justify="right" if column.right else "left", overflow="fold"
@@ -109,10 +124,10 @@ class Explanation:
         Column("precision", "precision"),
         Column("kernel", "kernel"),
         Column("isa", "isa"),
-        Column("time_ms", "ms", ".4f", right=True),
+        Column("time_ms", "us", ".1f", right=True, scale=1e3),
         Column("share", "share", ".1%", right=True),
         Column("share_of_ceiling", "of ceiling", ".1%", right=True),
-        Column("reason", "why float"),
+        Column("reason", "why float", optional=True),
     )
 
     @property
@@ -132,8 +147,7 @@ class Explanation:
         table(self.COLUMNS, self.nodes, self.title)
 
     def __str__(self) -> str:
-        cells = [[column.text(row) for column in self.COLUMNS] for row in self.nodes]
-        return "\n".join([self.title, *plain_table(self.COLUMNS, cells)])
+        return "\n".join([self.title, *plain_table(*layout(self.COLUMNS, self.nodes))])
 
 
 def explain(session: Session, inputs: Inputs | None = None, *, repeats: int = 20) -> Explanation:
