@@ -198,9 +198,10 @@ class Histogram(Observer):
         return math.ldexp(1.0, self.exponent)
 
     def _take(self, x: Array, lo: float, hi: float) -> None:
-        # frexp: magnitude < 2^k, so bins of 2^(k - log2(bins)) suffice.
-        k = math.frexp(max(-lo, hi))[1]
-        self._widen(k - (self.bins.bit_length() - 1))
+        largest = max(-lo, hi)
+        if largest > 0:
+            # frexp: largest < 2^k, so bins of 2^(k - log2(bins)) suffice.
+            self._widen(math.frexp(largest)[1] - (self.bins.bit_length() - 1))
         middle = self.bins - 1
         above = count_bins(x, self.width, self.bins) if hi > 0 else None
         below = count_bins(np.negative(x), self.width, self.bins) if lo < 0 else None
