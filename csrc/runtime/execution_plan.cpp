@@ -66,8 +66,12 @@ struct ExecutionPlan::Buffers {
 ExecutionPlan::ExecutionPlan(const Model& model, const Ops& ops,
                              const std::vector<Shape>& input_shapes)
     : input_shapes_(input_shapes) {
-  infer_shapes(model, ops);
-  assign_buffers(model, ops);
+  try {
+    infer_shapes(model, ops);
+    assign_buffers(model, ops);
+  } catch (const Error& error) {
+    rethrow_with_context(error, model.source);
+  }
 }
 
 int64_t ExecutionPlan::bytes(size_t value) const { return bytes_[value]; }
@@ -84,8 +88,17 @@ void ExecutionPlan::infer_shapes(const Model& model, const Ops& ops) {
                                                      shape.to_string());
       }
     }
+    int64_t bytes = dtype_size(value.dtype);
+    for (const int64_t dim : shape) {
+      if (bytes > kMaxBytes / dim) {
+        throw Error(ErrorCode::out_of_memory, "value " + gguf::quoted(value.name) + " of shape " +
+                                                  shape.to_string() +
+                                                  " is too large; use a smaller batch or input");
+      }
+      bytes *= dim;
+    }
     shapes_[index] = shape;
-    bytes_[index] = checked_mul(shape.elements(), dtype_size(value.dtype), "a tensor");
+    bytes_[index] = bytes;
   };
   for (const ValueInfo& value : model.values) {
     if (value.is_constant()) set(value, value.shape);
@@ -119,7 +132,7 @@ void ExecutionPlan::infer_shapes(const Model& model, const Ops& ops) {
         steps_[i].copied_constant = &node.input(0);
       }
     } catch (const Error& error) {
-      rethrow_with_context(error, model.source + ": " + node_label(node));
+      rethrow_with_context(error, node_label(node));
     }
   }
 }
@@ -175,16 +188,12 @@ void ExecutionPlan::assign_buffers(const Model& model, const Ops& ops) {
       buffers.requests.push_back({static_cast<int64_t>(bytes), step, step});
     }
   }
-  try {
-    memory_ = plan_memory(buffers.requests);
-  } catch (const Error& error) {
-    rethrow_with_context(error, model.source);
-  }
+  memory_ = plan_memory(buffers.requests);
   if (memory_.arena_bytes > physical_memory()) {
-    throw Error(ErrorCode::out_of_memory,
-                model.source + ": a run needs " + mebibytes(memory_.arena_bytes) +
-                    " for its activations, and this machine has " + mebibytes(physical_memory()) +
-                    "; use a smaller batch or input");
+    throw Error(ErrorCode::out_of_memory, "a run needs " + mebibytes(memory_.arena_bytes) +
+                                              " for its activations, and this machine has " +
+                                              mebibytes(physical_memory()) +
+                                              "; use a smaller batch or input");
   }
 
   places_.resize(model.values.size());

@@ -15,6 +15,11 @@ struct Placed {
   int first, last;
 };
 
+[[noreturn]] void fail() {
+  throw Error(ErrorCode::out_of_memory,
+              "a run needs more than 1 TiB for its activations; use a smaller batch or input");
+}
+
 }  // namespace
 
 MemoryPlan plan_memory(const std::vector<BufferRequest>& requests) {
@@ -29,9 +34,9 @@ MemoryPlan plan_memory(const std::vector<BufferRequest>& requests) {
   placed.reserve(requests.size());
   for (const size_t index : order) {
     const BufferRequest& request = requests[index];
+    if (request.bytes > kMaxBytes) fail();
     const int64_t bytes =
-        round_up(checked_add(request.bytes, static_cast<int64_t>(kOverreadBytes), "a tensor"),
-                 kBufferAlignment);
+        round_up(request.bytes + static_cast<int64_t>(kOverreadBytes), kBufferAlignment);
     // Walks over those alive at the same time, from low to high addresses; `free_from` is where
     // the gap before the next of them begins.
     int64_t best = -1;
@@ -47,7 +52,8 @@ MemoryPlan plan_memory(const std::vector<BufferRequest>& requests) {
       free_from = std::max(free_from, other.end);
     }
     if (best < 0) best = free_from;
-    const int64_t end = checked_add(best, bytes, "the memory that this model's activations need");
+    const int64_t end = best + bytes;
+    if (end > kMaxBytes) fail();
     plan.offsets[index] = best;
     plan.arena_bytes = std::max(plan.arena_bytes, end);
     const auto at = std::upper_bound(placed.begin(), placed.end(), best,

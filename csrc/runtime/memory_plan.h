@@ -22,7 +22,7 @@ inline constexpr int64_t kBufferAlignment = 64;
 
 // Buffers whose lifetimes touch never share a byte, the kOverreadBytes behind each included. The
 // largest buffers are placed first, each into the smallest gap that holds it; the result depends
-// on the requests alone. Error(invalid_model) when the arena would exceed kMaxBytes.
+// on the requests alone. Error(out_of_memory) when the arena would exceed kMaxBytes.
 MemoryPlan plan_memory(const std::vector<BufferRequest>& requests);
 
 }  // namespace zeropoint
