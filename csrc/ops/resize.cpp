@@ -5,7 +5,9 @@
 //   half_pixel          x = (o + 0.5) / scale - 0.5
 //   pytorch_half_pixel  the same, but 0 for an output of one pixel
 //   asymmetric          x = o / scale
-//   align_corners       x = o * (input - 1) / (output - 1), 0 for an output of one pixel
+//   align_corners       x = o * (input - 1) / (length - 1), 0 where length is 1; the length is the
+//                       output's, or input * scale before rounding down where scales are given, as
+//                       in ONNX's reference implementation
 // Nearest neighbours outside the image become its edge.
 //
 // linear, with x clamped to [0, input - 1], i0 = floor(x), i1 = min(i0 + 1, input - 1) and
@@ -136,6 +138,7 @@ class Resize : public Op {
     const auto input = static_cast<double>(x[axis + 1]);
     const auto output = static_cast<double>(y[axis + 1]);
     const double scale = scales_.empty() ? output / input : scales_[static_cast<size_t>(axis)];
+    const double length = scales_.empty() ? output : input * scale;
     std::vector<double> result;
     for (int64_t i = 0; i < y[axis + 1]; ++i) {
       const auto o = static_cast<double>(i);
@@ -151,7 +154,7 @@ class Resize : public Op {
           result.push_back(o / scale);
           break;
         case Coordinates::align_corners:
-          result.push_back(output > 1.0 ? o * (input - 1.0) / (output - 1.0) : 0.0);
+          result.push_back(length > 1.0 ? o * (input - 1.0) / (length - 1.0) : 0.0);
           break;
       }
     }

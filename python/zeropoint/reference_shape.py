@@ -163,7 +163,9 @@ def _resize_axis(node: Node, axis: int, size: int) -> tuple[int, Array]:
     if coordinates == "asymmetric":
         return out, o / scale
     if coordinates == "align_corners":
-        return out, np.zeros(out) if out == 1 else o * (size - 1) / (out - 1)
+        # Of the length before rounding down, where scales are given.
+        length = float(out) if node.attrs.get("sizes") else size * scale
+        return out, o * (size - 1) / (length - 1) if length > 1 else np.zeros(out)
     raise GraphError(f"node '{node.name}' (resize): unknown coordinates '{coordinates}'")
 
 

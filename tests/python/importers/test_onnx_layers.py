@@ -190,7 +190,10 @@ RESIZES = [
     (mode, coordinates, scales)
     for mode in ("nearest", "linear")
     for coordinates in ("half_pixel", "pytorch_half_pixel", "asymmetric", "align_corners")
-    for scales in ((2.0, 2.0), (0.5, 1.5), (1.4, 0.6))
+    for scales in ((2.0, 2.0), (0.5, 2.0), (1.4, 0.6))
+    # With align_corners ONNX takes the length before rounding down (its own node test
+    # resize_downsample_scales_linear_align_corners), onnxruntime the length after.
+    if coordinates != "align_corners" or scales != (1.4, 0.6)
 ]
 
 
