@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import platform
 import shutil
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 import command_line
@@ -28,17 +31,19 @@ def emulated(cpu: str) -> list[str]:
     return [QEMU, "-cpu", cpu]
 
 
-def outputs(tmp_path: pathlib.Path, model: object, **options: object) -> dict[str, np.ndarray]:
+def outputs(
+    tmp_path: pathlib.Path, model: object, *arguments: object, **options: Any
+) -> dict[str, npt.NDArray[Any]]:
     target = tmp_path / "y.npz"
-    isa = options.pop("isa", None)
-    command = ["run", model, "--input", samples(), "-o", target]
-    done = command_line.zeropoint(*command, *(["--isa", isa] if isa else []), **options)  # type: ignore[arg-type]
+    done = command_line.zeropoint(
+        "run", model, "--input", samples(), "-o", target, *arguments, **options
+    )
     assert done.returncode == 0, done.stderr
     with np.load(target) as file:
         return {name: file[name] for name in file.files}
 
 
-def same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:
+def same(a: dict[str, npt.NDArray[Any]], b: dict[str, npt.NDArray[Any]]) -> bool:
     return a.keys() == b.keys() and all(a[n].tobytes() == b[n].tobytes() for n in a)
 
 
@@ -54,7 +59,7 @@ def test_every_level_gives_the_same_bytes(tmp_path: pathlib.Path, model: str) ->
     path = quantized() if model == "int8" else demo.NETWORK
     best = outputs(tmp_path, path)
     for level in json_of("cpu")["detected"]:
-        assert same(outputs(tmp_path, path, isa=level), best), level
+        assert same(outputs(tmp_path, path, "--isa", level), best), level
         assert same(outputs(tmp_path, path, environment={"ZEROPOINT_ISA": level}), best), level
 
 
@@ -90,13 +95,18 @@ class TestEmulatedCpu:
     ends the emulated process."""
 
     def test_detection_and_levels_it_lacks(self, cpu: str, level: str, lacking: str) -> None:
-        prefix = emulated(cpu)
         assert json_of_emulated("cpu", cpu)["in_use"] == level
-        for options in ({}, {"environment": {"ZEROPOINT_ISA": lacking}}):
-            isa = [] if options else ["--isa", lacking]
-            done = command_line.zeropoint("explain", quantized(), *isa, prefix=prefix, **options)
+        explain = ["explain", quantized()]
+        for done in (
+            command_line.zeropoint(*explain, "--isa", lacking, prefix=emulated(cpu)),
+            command_line.zeropoint(
+                *explain, prefix=emulated(cpu), environment={"ZEROPOINT_ISA": lacking}
+            ),
+        ):
             assert done.returncode == 1
-            assert f"zeropoint: error: {lacking}" in done.stderr or lacking in done.stderr
+            message = done.stderr.partition("zeropoint: error: ")[2]
+            assert lacking in message
+            assert "this CPU" in message
 
     def test_outputs_are_those_of_this_cpu(
         self, tmp_path: pathlib.Path, cpu: str, level: str, lacking: str
@@ -112,9 +122,7 @@ class TestEmulatedCpu:
 
 
 def json_of_emulated(command: str, cpu: str) -> dict[str, object]:
-    # The emulator itself may warn on standard error about features it does not emulate.
-    import json
-
+    # The emulator itself may warn on standard error about features that it does not emulate.
     done = command_line.zeropoint(command, "--json", prefix=emulated(cpu))
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
