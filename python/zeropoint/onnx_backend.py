@@ -52,7 +52,7 @@ def _bind(model: onnx.ModelProto, values: dict[str, Array]) -> onnx.ModelProto:
     return bound
 
 
-class ZeropointRep(BackendRep):  # type: ignore[misc]
+class ZeropointRep(BackendRep):
     """A model ready to run."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
@@ -94,7 +94,7 @@ class ZeropointRep(BackendRep):  # type: ignore[misc]
         return self._session
 
 
-class ZeropointBackend(Backend):  # type: ignore[misc]
+class ZeropointBackend(Backend):
     """See ``onnx.backend.base.Backend``."""
 
     @classmethod

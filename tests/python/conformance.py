@@ -21,7 +21,6 @@ import zeropoint as zp
 from zeropoint import onnx_backend
 from zeropoint.importers.onnx import HANDLERS
 
-
 #: The operators under test; others (Cast, Shape, Constant ...) may appear beside them.
 OPERATORS = (
     "Abs Add ArgMax AveragePool BatchNormalization Clip Concat Conv ConvTranspose Div Dropout Elu "

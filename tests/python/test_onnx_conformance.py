@@ -6,6 +6,7 @@ import pytest
 
 import conformance
 
+
 @pytest.mark.parametrize("name", sorted(conformance.cases()))
 def test_node(name: str) -> None:
     result = conformance.run(name)
