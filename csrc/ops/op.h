@@ -27,7 +27,8 @@ namespace zeropoint {
 // zero points); operators convert what they use as activations with to_stored().
 struct Constant {
   const void* data = nullptr;
-  // Scales and zero points along `axis`; one entry and axis -1 for per-tensor; empty: not quantized.
+  // Scales and zero points along `axis`; one entry and axis -1 for per-tensor; empty: not
+  // quantized.
   std::vector<float> scales;
   std::vector<int32_t> zero_points;
   int axis = -1;
@@ -42,9 +43,9 @@ struct Constant {
 struct ValueInfo {
   std::string name;
   DType dtype = DType::f32;
-  Shape shape;              // -1: free. For constants always concrete.
-  bool quantized = false;   // int8 with per-tensor scale and zero point
-  QuantParams quant;        // stored domain (zero_point + kActOffset); activations only
+  Shape shape;                         // -1: free. For constants always concrete.
+  bool quantized = false;              // int8 with per-tensor scale and zero point
+  QuantParams quant;                   // stored domain (zero_point + kActOffset); activations only
   std::unique_ptr<Constant> constant;  // nullptr for activations
 
   bool is_constant() const { return constant != nullptr; }
@@ -53,11 +54,12 @@ struct ValueInfo {
 // A node's attributes, typed as in the file.
 class Attributes {
  public:
-  using Value = std::variant<int64_t, double, std::string, std::vector<int64_t>,
-                             std::vector<double>>;
+  using Value =
+      std::variant<int64_t, double, std::string, std::vector<int64_t>, std::vector<double>>;
   void set(const std::string& key, Value value);
   bool has(const std::string& key) const;
-  // Getters throw Error(invalid_model) when the key is absent (no default given) or of another type.
+  // Getters throw Error(invalid_model) when the key is absent (no default given) or of another
+  // type.
   int64_t get_int(const std::string& key) const;
   int64_t get_int(const std::string& key, int64_t fallback) const;
   double get_float(const std::string& key) const;
