@@ -16,6 +16,7 @@ from zeropoint.errors import InputError
 if TYPE_CHECKING:
     from zeropoint._core import Memory, NodeRow
     from zeropoint.graph import Graph
+    from zeropoint.report import Explanation
 
 Array = npt.NDArray[Any]
 #: One array per graph input by name, or the array itself where there is one input.
@@ -214,14 +215,14 @@ class Session:
         """
         return self._core.memory(self._shapes(shapes))
 
-    def explain(self, inputs: Inputs | None = None, **options: Any) -> Any:
+    def explain(self, inputs: Inputs | None = None, *, repeats: int = 20) -> Explanation:
         """Node by node: precision, kernel, ISA, time, share of the ceiling, and why it stays float.
 
         See :func:`zeropoint.report.explain`, which this calls.
         """
         from zeropoint import report
 
-        return report.explain(self, inputs, **options)
+        return report.explain(self, inputs, repeats=repeats)
 
     # -- checking ---------------------------------------------------------------------------
 
