@@ -70,7 +70,7 @@ TEST_CASE("binary float32: every operator, broadcasting, constants on either sid
         t.real("clip_max", hi = 2.0f);
       }
       const Tensor y = t.run()[0];
-      INFO(op << " " << pair.a.to_string() << " " << pair.b.to_string());
+      INFO(std::string(op) << " " << pair.a.to_string() << " " << pair.b.to_string());
       REQUIRE(y.shape == broadcast_shape(pair.a, pair.b));
       int64_t i = 0, wrong = 0;
       test::for_each_index(y.shape, [&](const std::vector<int64_t>& index) {
@@ -105,7 +105,7 @@ TEST_CASE("binary int8: add, sub and mul equal the normative arithmetic") {
         clamp.qmax = 90 + kActOffset;
       }
       const Tensor y = t.run()[0];
-      INFO(op << " " << pair.a.to_string() << " " << pair.b.to_string());
+      INFO(std::string(op) << " " << pair.a.to_string() << " " << pair.b.to_string());
       REQUIRE(y.shape == broadcast_shape(pair.a, pair.b));
       int64_t i = 0, wrong = 0;
       test::for_each_index(y.shape, [&](const std::vector<int64_t>& index) {

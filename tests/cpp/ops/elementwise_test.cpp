@@ -68,7 +68,7 @@ TEST_CASE("unary: each operator is the function of its name") {
       t.input(x).output(DType::f32);
       for (const auto& [key, value] : function.attributes) t.real(key, value);
       const Tensor y = t.run()[0];
-      INFO(function.op << " " << shape.to_string());
+      INFO(std::string(function.op) << " " << shape.to_string());
       REQUIRE(y.shape == shape);
       int64_t wrong = 0;
       for (int64_t i = 0; i < y.elements(); ++i) {

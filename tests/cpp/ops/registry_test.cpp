@@ -34,7 +34,7 @@ TEST_CASE("operator table: sorted, unique, and unknown names are refused") {
 
 TEST_CASE("operator table: a node without inputs or outputs is an error for each") {
   for (const OpEntry& entry : op_entries()) {
-    INFO(entry.name);
+    INFO(std::string(entry.name));
     CHECK(!OpTest(entry.name).error().empty());
     CHECK(!OpTest(entry.name).input(test::make_tensor(DType::f32, {1, 2, 2, 1})).error().empty());
     CHECK(!OpTest(entry.name).no_input().output(DType::f32).error().empty());
@@ -93,7 +93,7 @@ TEST_CASE("operators survive random attributes") {
   };
   int64_t ran = 0;
   for (const Target& target : targets) {
-    INFO(target.op);
+    INFO(std::string(target.op));
     for (int round = 0; round < 150; ++round) {
       const DType dtype = round % 2 == 0 ? DType::f32 : DType::s8;
       const QuantParams q{0.5f, kActOffset};

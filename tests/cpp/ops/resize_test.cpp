@@ -16,11 +16,13 @@ const char* const kCoordinates[] = {"half_pixel", "pytorch_half_pixel", "asymmet
                                     "align_corners"};
 const char* const kNearest[] = {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil"};
 
-double coordinate(const std::string& name, int64_t o, int64_t in, int64_t out, double scale) {
+// `length` is the output's before it is rounded down.
+double coordinate(const std::string& name, int64_t o, int64_t in, int64_t out, double length,
+                  double scale) {
   const auto i = static_cast<double>(o);
   if (name == "asymmetric") return i / scale;
   if (name == "align_corners") {
-    return out == 1 ? 0.0 : i * static_cast<double>(in - 1) / static_cast<double>(out - 1);
+    return length == 1.0 ? 0.0 : i * static_cast<double>(in - 1) / (length - 1.0);
   }
   if (name == "pytorch_half_pixel" && out == 1) return 0.0;
   return (i + 0.5) / scale - 0.5;
@@ -55,6 +57,7 @@ OpTest resize_test(const ResizeCase& c, const char* mode, const char* coordinate
 // Output sides and scales of a case.
 struct Target {
   int64_t size[2];
+  double length[2];
   double scale[2];
 };
 
@@ -64,6 +67,7 @@ Target target_of(const ResizeCase& c) {
     const auto i = static_cast<size_t>(a);
     const auto in = static_cast<double>(c.x[a + 1]);
     t.size[a] = c.sizes.empty() ? static_cast<int64_t>(std::floor(in * c.scales[i])) : c.sizes[i];
+    t.length[a] = c.sizes.empty() ? in * c.scales[i] : static_cast<double>(c.sizes[i]);
     t.scale[a] = c.sizes.empty() ? c.scales[i] : static_cast<double>(t.size[a]) / in;
   }
   return t;
@@ -86,7 +90,8 @@ TEST_CASE("resize nearest: every coordinate and rounding mode, any dtype") {
                              .run()[0];
         REQUIRE(y.shape == Shape{c.x[0], target.size[0], target.size[1], c.x[3]});
         const auto source = [&](int a, int64_t o) {
-          const double p = coordinate(coordinates, o, c.x[a + 1], target.size[a], target.scale[a]);
+          const double p = coordinate(coordinates, o, c.x[a + 1], target.size[a], target.length[a],
+                                      target.scale[a]);
           const double down = std::floor(p), part = p - down;
           const std::string n = nearest;
           double r = down;
@@ -103,7 +108,8 @@ TEST_CASE("resize nearest: every coordinate and rounding mode, any dtype") {
           wrong += std::memcmp(y.bytes.data() + static_cast<size_t>(i++) * bytes,
                                x.bytes.data() + static_cast<size_t>(at) * bytes, bytes) != 0;
         });
-        INFO(coordinates << " " << nearest << " from " << c.x.to_string());
+        INFO(std::string(coordinates)
+             << " " << std::string(nearest) << " from " << c.x.to_string());
         CHECK(wrong == 0);
       }
     }
@@ -118,9 +124,9 @@ struct Neighbours {
 Neighbours neighbours(const ResizeCase& c, const Target& target, const char* coordinates, int a,
                       int64_t o) {
   const int64_t last = c.x[a + 1] - 1;
-  const double p =
-      std::clamp(coordinate(coordinates, o, c.x[a + 1], target.size[a], target.scale[a]), 0.0,
-                 static_cast<double>(last));
+  const double p = std::clamp(
+      coordinate(coordinates, o, c.x[a + 1], target.size[a], target.length[a], target.scale[a]),
+      0.0, static_cast<double>(last));
   const auto low = static_cast<int64_t>(p);
   return {low, std::min(low + 1, last), p - static_cast<double>(low)};
 }
@@ -164,7 +170,7 @@ TEST_CASE("resize linear: float32 and int8 equal the documented expressions") {
         const float scaled = static_cast<float>(sum) * std::ldexp(1.0f, -22);
         wrong_8 += y8.at<act_t>(i++) != round_clamp(scaled, clamp);
       });
-      INFO(coordinates << " from " << c.x.to_string());
+      INFO(std::string(coordinates) << " from " << c.x.to_string());
       CHECK(wrong_f == 0);
       CHECK(wrong_8 == 0);
     }
