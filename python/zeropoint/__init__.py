@@ -27,6 +27,7 @@ from zeropoint.errors import (
     IsaError,
     MissingExtraError,
     ModelError,
+    OutOfMemoryError,
     UnsupportedError,
 )
 
@@ -54,6 +55,7 @@ __all__ = [
     "MissingExtraError",
     "Model",
     "ModelError",
+    "OutOfMemoryError",
     "Session",
     "Statistics",
     "UnsupportedError",
