@@ -13,7 +13,7 @@ struct Kernel {
   const char* name;         // ceiling_<instruction>_<isa>
   const char* instruction;  // as the manual writes it
   Isa isa;
-  bool integer;             // int8 products (exact); otherwise float32
+  bool integer;                        // int8 products (exact); otherwise float32
   int64_t (*run)(int64_t iterations);  // returns the multiply-accumulates performed
 };
 
