@@ -58,7 +58,8 @@ class Value:
         name: unique in the graph.
         dtype: "float32", "int8", "int32" or "int64".
         shape: dimensions, None for free ones; None as a whole where it is not known yet.
-        quant: quantization parameters of an int8 value (int32 biases carry none).
+        quant: quantization parameters of an int8 value (int32 biases carry none). An int8
+            activation without them has run-time parameters, see :mod:`zeropoint.operators`.
         data: the constant's array.
     """
 
@@ -98,6 +99,8 @@ class Graph:
     outputs: list[str] = field(default_factory=list)
     values: dict[str, Value] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
+    #: Graph inputs and outputs of dtype int8 that callers see as uint8: ``q + 128``.
+    unsigned: set[str] = field(default_factory=set)
     #: Where it came from, for messages ("model.onnx").
     source: str = ""
 
@@ -126,6 +129,7 @@ class Graph:
     def copy(self) -> Graph:
         """A copy that shares constant arrays (they are never written in place)."""
         other = Graph(self.name, list(self.inputs), list(self.outputs), source=self.source)
+        other.unsigned = set(self.unsigned)
         other.values = {name: copy.copy(value) for name, value in self.values.items()}
         other.nodes = [
             Node(n.name, n.op, list(n.inputs), list(n.outputs), dict(n.attrs), n.reason)
@@ -170,7 +174,10 @@ class Graph:
         """Lets every reader of ``old``, the graph's outputs included, read ``new``."""
         for node in self.nodes:
             node.inputs = [new if name == old else name for name in node.inputs]
+        if old in self.unsigned and old in self.outputs:
+            self.unsigned.add(new)
         self.outputs = [new if name == old else name for name in self.outputs]
+        self.unsigned &= {*self.inputs, *self.outputs}
 
     def remove_dead(self) -> None:
         """Drops nodes whose results nobody needs, and values that nobody mentions."""

@@ -15,6 +15,10 @@ Key-values (all required unless marked)
     ``zeropoint.producer``    string, e.g. "zeropoint 0.1.0"
     ``zeropoint.inputs``      array of string: value names, in order
     ``zeropoint.outputs``     array of string: value names, in order
+    ``zeropoint.unsigned``    array of string (optional, absent when empty): graph inputs and
+                              outputs of dtype int8 that callers see as uint8. The file's values,
+                              zero points included, stay in the int8 domain: the session adds or
+                              takes off 128 at the border.
 
     Values, one entry each in parallel arrays, activations and constants alike:
     ``zeropoint.value.name``        array of string, unique, at most 63 bytes each
@@ -22,7 +26,9 @@ Key-values (all required unless marked)
     ``zeropoint.value.rank``        array of uint32, at most 8
     ``zeropoint.value.dims``        array of int64, all dimensions one after the other; -1 is free
                                     (optional when every rank is 0)
-    ``zeropoint.value.scale``       array of float32; 0 where there is no per-tensor scale
+    ``zeropoint.value.scale``       array of float32; 0 where there is no per-tensor scale. An int8
+                                    activation without one has run-time parameters (see
+                                    ``zeropoint.operators``).
     ``zeropoint.value.zero_point``  array of int32, in the int8 domain
     ``zeropoint.value.axis``        array of int32; channel axis of per-channel constants, else -1
 
