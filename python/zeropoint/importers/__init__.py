@@ -1,4 +1,4 @@
-"""Importers: trained models of other frameworks become float graphs.
+"""Importers: trained models of other frameworks become graphs.
 
 ``load(path)`` looks at the file's content, not only at its name, reads it with the importer of its
 format and brings the result to the canonical form of :mod:`zeropoint.transforms`.
@@ -15,10 +15,11 @@ __all__ = ["load"]
 
 
 def load(path: str | os.PathLike[str]) -> Graph:
-    """Reads a trained float model and returns its canonical float graph.
+    """Reads a trained model, float or quantized, and returns its canonical graph.
 
     Args:
-        path: an ONNX file (opset 7 or newer, float32).
+        path: an ONNX file (opset 7 or newer) or a TFLite file (float32, or quantized to int8 or
+            uint8).
 
     Returns:
         A graph in channels-last form with constants folded, batch normalizations merged into
@@ -45,10 +46,6 @@ def load(path: str | os.PathLike[str]) -> Graph:
             f"{path}: this is a finished model file, not a trained float model; "
             "open it with zeropoint.Session"
         )
-    if head[4:8] == b"TFL3":
-        raise UnsupportedError(
-            f"{path}: this is a TFLite file; this version reads ONNX. Export the model to ONNX"
-        )
     if head[:2] == b"PK":
         raise UnsupportedError(
             f"{path}: this looks like a PyTorch or zip archive; export the model with "
@@ -56,9 +53,15 @@ def load(path: str | os.PathLike[str]) -> Graph:
         )
 
     # Imported late: reading models is author's work, running them needs none of this.
-    from zeropoint.importers.onnx import import_onnx
     from zeropoint.transforms import canonicalize
 
-    graph = import_onnx(path)
+    if head[4:8] == b"TFL3":
+        from zeropoint.importers.tflite import import_tflite
+
+        graph = import_tflite(path)
+    else:
+        from zeropoint.importers.onnx import import_onnx
+
+        graph = import_onnx(path)
     canonicalize(graph)
     return graph

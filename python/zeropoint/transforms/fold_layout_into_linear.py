@@ -58,7 +58,7 @@ def apply(graph: Graph) -> None:
             name = layer.inputs[1]
             graph.values[name].data = new
         else:
-            graph.add_constant(name, new)
+            graph.add_constant(name, new, graph.values[layer.inputs[1]].quant)
         layer.inputs[1] = name
         view.op, view.attrs = "reshape", {"shape": spec}
         view.inputs = [turn.inputs[0]]

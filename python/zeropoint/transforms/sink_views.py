@@ -54,7 +54,7 @@ def _sink(graph: Graph, node: Node) -> bool:
     source = {view.outputs[0]: view.inputs[0] for view in views if view is not None}
     target = node.outputs[0]
     image = graph.unique_name(view_name(target))
-    graph.add_value(Value(image, graph.values[target].dtype, wide))
+    graph.add_value(Value(image, graph.values[target].dtype, wide, graph.values[target].quant))
     node.inputs = [source.get(name, name) for name in node.inputs]
     node.outputs = [image]
     at = graph.nodes.index(node)
