@@ -59,9 +59,12 @@ def load(path: str | os.PathLike[str]) -> Graph:
         from zeropoint.importers.tflite import import_tflite
 
         graph = import_tflite(path)
-    else:
-        from zeropoint.importers.onnx import import_onnx
+        canonicalize(graph)
+        return graph
 
-        graph = import_onnx(path)
+    from zeropoint.importers.onnx import import_onnx
+    from zeropoint.quantization.integerize import integerize
+
+    graph = import_onnx(path)
     canonicalize(graph)
-    return graph
+    return integerize(graph)

@@ -12,17 +12,32 @@ import os
 
 from zeropoint.errors import GraphError, ModelError, UnsupportedError
 from zeropoint.graph import Graph, Node, Value
-from zeropoint.importers import onnx_ops_math, onnx_ops_nn, onnx_ops_shape
+from zeropoint.importers import (
+    onnx_ops_math,
+    onnx_ops_microsoft,
+    onnx_ops_nn,
+    onnx_ops_quant,
+    onnx_ops_shape,
+)
 from zeropoint.importers.onnx_context import Context, OnnxNode, UnknownShape, Unsupported
+from zeropoint.importers.onnx_dynamic import fuse_dynamic_linear
 from zeropoint.importers.onnx_folding import Folder
 from zeropoint.importers.onnx_reader import ModelSource, read_model
 
 #: ONNX operator of the ai.onnx domain -> its handler.
-HANDLERS = {**onnx_ops_math.HANDLERS, **onnx_ops_nn.HANDLERS, **onnx_ops_shape.HANDLERS}
+HANDLERS = {
+    **onnx_ops_math.HANDLERS,
+    **onnx_ops_nn.HANDLERS,
+    **onnx_ops_shape.HANDLERS,
+    **onnx_ops_quant.HANDLERS,
+}
+#: The same by domain.
+DOMAINS = {"": HANDLERS, "com.microsoft": onnx_ops_microsoft.HANDLERS}
 
 
 def import_onnx(path: str | os.PathLike[str]) -> Graph:
-    """Reads an ONNX file into a float graph, not yet canonical.
+    """Reads an ONNX file into a graph, not yet canonical: float operators and, where the file is
+    quantized, explicit quantize and dequantize nodes between them.
 
     Raises:
         FileError, ModelError, UnsupportedError, MissingExtraError: see
@@ -57,13 +72,16 @@ def import_onnx(path: str | os.PathLike[str]) -> Graph:
         _finish_outputs(context)
     except Unsupported as problem:
         raise UnsupportedError(f"{source.path}: {problem}") from None
+    context.settle_integers()
     graph = context.graph
+    graph.unsigned = context.unsigned & {*graph.inputs, *graph.outputs}
     graph.remove_dead()
+    fuse_dynamic_linear(graph)
     return graph
 
 
 def _handle(context: Context, node: OnnxNode) -> None:
-    handler = None if node.domain else HANDLERS.get(node.op_type)
+    handler = DOMAINS.get(node.domain, {}).get(node.op_type)
     if handler is None:
         raise Unsupported("this operator is not supported")
     first = len(context.graph.nodes)
@@ -128,8 +146,10 @@ def _finish_outputs(context: Context) -> None:
             )
         else:
             # An output that is another value under a second name.
-            shape = graph.value(target).shape
-            graph.add_value(Value(name, graph.value(target).dtype, shape))
+            value = graph.value(target)
+            graph.add_value(Value(name, value.dtype, value.shape, value.quant))
+            if target in context.unsigned:
+                context.unsigned.add(name)
             _copy(context, target, name)
 
 

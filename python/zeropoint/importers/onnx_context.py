@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zeropoint import shapes
 from zeropoint.errors import GraphError, ModelError
-from zeropoint.graph import Array, Attribute, Dim, Graph, Node, Value
+from zeropoint.graph import Array, Attribute, Dim, Graph, Node, QuantParams, Value
 from zeropoint.importers.onnx_reader import ModelSource, require_onnx, tensor_array
+from zeropoint.operators import KEEPS_QUANT, RUNTIME_PARAMETERS
 from zeropoint.transforms.layout import TO_NCHW, TO_NHWC, twin_name
 
 if TYPE_CHECKING:
@@ -49,6 +52,14 @@ class OnnxNode:
             self.attrs[attribute.name] = (
                 value.decode("utf-8", "replace") if isinstance(value, bytes) else value
             )
+
+    def derived(self, op_type: str, inputs: list[str], output: str, **attrs: Any) -> OnnxNode:
+        """A node of the ai.onnx domain with this one's name and its attributes, changed."""
+        other = copy.copy(self)
+        other.op_type, other.domain = op_type, ""
+        other.inputs, other.outputs = inputs, [output]
+        other.attrs = {**self.attrs, **attrs}
+        return other
 
     def get_int(self, key: str, default: int | None = None) -> int:
         value = self.attrs.get(key, default)
@@ -96,6 +107,10 @@ class Context:
         partial: int64 vectors of shape arithmetic with free entries: object arrays of integers
             and symbols (strings; equal symbols are equal dimensions).
         tainted: values behind a node that could not be imported.
+        quants: the parameters of float32 ``constants`` that were dequantized, axes as in ONNX; the
+            floats are exactly those that the parameters make of the file's 8-bit integers.
+        biases: the file's integers and scales, where a float32 constant was dequantized from int32.
+        unsigned: int8 values of the graph that are uint8 in ONNX: ``q - 128``.
     """
 
     def __init__(self, source: ModelSource) -> None:
@@ -105,14 +120,20 @@ class Context:
         self.constants: dict[str, Array] = dict(source.constants)
         self.partial: dict[str, Array] = {}
         self.tainted: set[str] = set()
+        self.quants: dict[str, QuantParams] = {}
+        self.biases: dict[str, tuple[Array, QuantParams]] = {}
+        self.unsigned: set[str] = set()
         self._alias: dict[str, str] = {}
         self._taken = set(source.constants) | set(source.inputs)
         for node in source.nodes:
             self._taken.update(node.output)
             self._taken.add(node.name)
         self._suffix: dict[str, int] = {}
-        self._onnx_of: dict[str, str] = {}
+        self._reread: dict[tuple[str, bytes], str] = {}
         for name, (dtype, shape) in source.inputs.items():
+            if dtype == "uint8":
+                self.unsigned.add(name)
+                dtype = "int8"
             self.graph.add_value(Value(name, dtype, shape))
             self.graph.inputs.append(name)
 
@@ -132,6 +153,7 @@ class Context:
         target = self.resolve(target)
         if target in self.constants:
             self.constants[name] = self.constants[target]
+            self.copy_quant(target, name)
         elif target in self.partial:
             self.partial[name] = self.partial[target]
         else:
@@ -178,7 +200,7 @@ class Context:
             raise Unsupported(f"input {index} is missing")
         name = self.resolve(node.inputs[index])
         if name in self.constants:
-            return self.add_constant(name, self.constants[name])
+            return self.add_constant(name, self.constants[name], self.quants.get(name))
         if name in self.partial:
             raise Unsupported(f"input '{name}' is computed from the shape of an input that is free")
         return name
@@ -222,26 +244,123 @@ class Context:
             raise Unsupported(f"{what} {axis} is outside of a tensor of rank {rank}")
         return axis % rank if rank else 0
 
+    # -- quantized values -------------------------------------------------------------------
+
+    def copy_quant(self, source: str, target: str) -> None:
+        """The constant ``target`` holds the same elements as ``source``."""
+        if source in self.quants:
+            self.quants[target] = self.quants[source]
+        if source in self.biases:
+            self.biases[target] = self.biases[source]
+
+    def quant_of(
+        self, node: OnnxNode, index: int, axes: Sequence[int | None]
+    ) -> QuantParams | None:
+        """The parameters of a dequantized constant whose axes were rearranged: its axis ``i`` is
+        now what ``axes[i]`` was in ONNX (None: a new one)."""
+        quant = self.quants.get(self.resolve(node.inputs[index]))
+        if quant is None or quant.axis is None:
+            return quant
+        return QuantParams(quant.scale, quant.zero_point, list(axes).index(quant.axis))
+
+    def layer_bias(self, node: OnnxNode, index: int, bias: Array) -> str:
+        """The graph's value for a layer's bias. One that was dequantized from int32 stays so,
+        because float32 holds only the first 24 bits of it."""
+        name = self.resolve(node.inputs[index])
+        if name not in self.biases:
+            return self.add_constant(node.inputs[index], bias)
+        integers, quant = self.biases[name]
+        held = self.add_constant(f"{name}/int32", integers, quant)
+        target = f"{held}/dequantized"
+        if target in self.graph.values:
+            return target
+        return self.emit(node, "dequantize", [held], {}, target, "bias", dtypes=["float32"])
+
+    def with_params(self, name: str, params: QuantParams) -> str:
+        """The int8 value ``name`` under per-tensor parameters. Integers of the file have no
+        parameters of their own: whoever reads them says what they mean."""
+        value = self.graph.value(name)
+        if value.quant is None:
+            self._assume(name, params)
+        if params.same(value.quant):
+            return name
+        key = (name, params.scale.tobytes() + params.zero_point.tobytes())
+        if key not in self._reread:
+            table = self.add_constant(
+                self.unique(f"{name}/bytes"), np.arange(-128, 128).astype(np.int8)
+            )
+            twin = self.unique(f"{name}/reread")
+            self.graph.add_value(Value(twin, "int8", value.shape, params))
+            attrs: dict[str, Attribute] = {"function": "reinterpret"}
+            self.graph.nodes.append(Node(twin, "lookup", [name, table], [twin], attrs))
+            self._reread[key] = twin
+        return self._reread[key]
+
+    def _is_bare(self, name: str) -> bool:
+        """Is it an int8 activation without parameters?"""
+        value = self.graph.value(name)
+        return value.dtype == "int8" and value.quant is None and not value.is_constant
+
+    def _assume(self, name: str, params: QuantParams) -> None:
+        """Gives parameters to an integer graph input, and to what was moved out of it."""
+        joined = self._joined(name)
+        if any(self._producer(n, RUNTIME_PARAMETERS) for n in joined):
+            raise Unsupported(f"'{name}' has a scale that is computed while the model runs")
+        for n in joined:
+            self.graph.value(n).quant = params
+
+    def _producer(self, name: str, ops: Container[str]) -> bool:
+        return any(node.op in ops and name in node.outputs for node in self.graph.nodes)
+
+    def _joined(self, name: str) -> set[str]:
+        """The int8 values without parameters that hold the same data as ``name``, moved."""
+        waiting, seen = [name], {name}
+        while waiting:
+            current = waiting.pop()
+            for node in self.graph.nodes:
+                names = [*node.inputs, *node.outputs]
+                if node.op in KEEPS_QUANT and current in names:
+                    more = {n for n in names if n and n not in seen and self._is_bare(n)}
+                    seen |= more
+                    waiting.extend(sorted(more))
+        return seen
+
+    def settle_integers(self) -> None:
+        """Integer inputs that are only moved get parameters under which they mean themselves."""
+        for name in self.graph.inputs:
+            if not self._is_bare(name):
+                continue
+            joined = self._joined(name)
+            if not any(
+                node.op in RUNTIME_PARAMETERS and not joined.isdisjoint(node.inputs)
+                for node in self.graph.nodes
+            ):
+                self._assume(name, QuantParams.per_tensor(1.0, -128 * (name in self.unsigned)))
+
     # -- writing ----------------------------------------------------------------------------
 
-    def add_constant(self, name: str, array: Array) -> str:
+    def add_constant(self, name: str, array: Array, quant: QuantParams | None = None) -> str:
         """Adds a constant under ``name``, or under a name made from it where that is taken by
         another array. Returns the name."""
-        if array.dtype == np.float32 or array.dtype not in (np.dtype(np.int64), np.dtype(np.int32)):
+        if array.dtype not in (np.dtype(np.int64), np.dtype(np.int32), np.dtype(np.int8)):
             self.finite(array, name)
         held = self.graph.values.get(name)
         if held is not None and held.data is not None:
-            if held.data is array or (
-                held.data.shape == array.shape
-                and held.data.dtype == array.dtype
-                and held.data.tobytes() == array.tobytes()
+            alike = held.quant is None if quant is None else quant.same(held.quant)
+            if alike and (
+                held.data is array
+                or (
+                    held.data.shape == array.shape
+                    and held.data.dtype == array.dtype
+                    and held.data.tobytes() == array.tobytes()
+                )
             ):
                 return name
             name = self.unique(name)
         elif held is not None:
             name = self.unique(name)
         self._taken.add(name)
-        return self.graph.add_constant(name, array).name
+        return self.graph.add_constant(name, array, quant).name
 
     def emit(
         self,
@@ -251,11 +370,14 @@ class Context:
         attrs: dict[str, Attribute] | None = None,
         outputs: list[str] | str | None = None,
         suffix: str = "",
+        quant: QuantParams | None = None,
+        dtypes: Sequence[str] = (),
     ) -> str:
         """Adds a node; returns the name of its first output.
 
         ``outputs`` are names (default: the ONNX node's own first output); ``suffix`` tells the
-        helper nodes of one ONNX node apart.
+        helper nodes of one ONNX node apart; ``quant`` and ``dtypes`` are the outputs' where they
+        are not the first input's.
         """
         if outputs is None:
             outputs = node.outputs[0]
@@ -264,6 +386,10 @@ class Context:
         # Outputs that the model does not use still need a name.
         outputs = [name or self.unique(f"{node.name}_unused") for name in outputs]
         name = node.name if not suffix else self.unique(f"{node.name}/{suffix}")
+        inputs = self._integers(op, inputs)
+        first = self.graph.value(inputs[0])
+        if op in KEEPS_QUANT:
+            quant = first.quant
         made = Node(name, op, inputs, outputs, dict(attrs or {}))
         try:
             inferred = shapes.output_shapes(self.graph, made)
@@ -271,13 +397,26 @@ class Context:
             raise ModelError(str(error)) from None
         if any(shape is not None and 0 in shape for shape in inferred):
             raise Unsupported("an output has no elements; empty tensors are not supported")
-        for output, shape in zip(outputs, inferred, strict=True):
-            self.graph.add_value(Value(output, "float32", self._refined(output, shape)))
+        dtypes = dtypes or ["int64" if op == "argmax" else first.dtype] * len(outputs)
+        for output, shape, dtype in zip(outputs, inferred, dtypes, strict=True):
+            shape = self._refined(output, shape)
+            self.graph.add_value(Value(output, dtype, shape, quant if dtype == "int8" else None))
+            if op in KEEPS_QUANT and inputs[0] in self.unsigned:
+                self.unsigned.add(output)
         self.graph.nodes.append(made)
-        shapes_dtype = "int64" if op == "argmax" else self.graph.value(inputs[0]).dtype
-        for output in outputs:
-            self.graph.value(output).dtype = shapes_dtype
         return outputs[0]
+
+    def _integers(self, op: str, inputs: list[str]) -> list[str]:
+        """Checks that integers of the file go where they can; joins those that meet."""
+        first = self.graph.value(inputs[0])
+        if first.dtype != "int8" or op in RUNTIME_PARAMETERS | {"dequantize", "lookup"}:
+            return inputs
+        if op not in KEEPS_QUANT:
+            kind = "uint8" if inputs[0] in self.unsigned else "int8"
+            raise Unsupported(f"it computes with the {kind} tensor '{inputs[0]}' as it is")
+        if first.quant is None:
+            return inputs
+        return [self.with_params(name, first.quant) for name in inputs]
 
     def _refined(self, name: str, shape: shapes.MaybeShape) -> shapes.MaybeShape:
         """Adds what ONNX's inference knows and this package's does not."""

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from zeropoint.graph import Array
+from zeropoint.graph import Array, QuantParams
 from zeropoint.importers.onnx_context import Context, OnnxNode, UnknownShape, Unsupported
 from zeropoint.importers.onnx_reader import require_onnx
 from zeropoint.shapes import broadcast
@@ -35,6 +35,8 @@ _REDUCING = frozenset(
     {"ArgMax", "ArgMin", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum"}
 )
 _GROWING = frozenset({"ConstantOfShape", "Expand", "Gather", "MatMul", "Range", "Tile"})
+#: What leaves every element of a constant as it is.
+_PERMUTING = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 FOLDABLE = _ELEMENTWISE | _MOVING | _REDUCING | _GROWING
 _SYMBOLIC = frozenset(
     {"Add", "Cast", "Concat", "Div", "Gather", "Identity", "Mul", "Reshape", "Slice", "Squeeze"}
@@ -104,6 +106,32 @@ class Folder:
             raise Unsupported(f"it cannot be evaluated on its constant inputs ({error})") from None
         for name, result in zip((o for o in node.outputs if o), results, strict=True):
             self.context.constants[name] = np.asarray(result)
+        self._follow_quant(node)
+
+    def _follow_quant(self, node: OnnxNode) -> None:
+        """Keeps the parameters of a dequantized constant that is only moved."""
+        context = self.context
+        source = context.resolve(node.inputs[0])
+        quant = context.quants.get(source)
+        if quant is None or node.op_type not in _PERMUTING:
+            return
+        axis = quant.axis
+        before, after = context.constants[source].shape, context.constants[node.outputs[0]].shape
+        if axis is not None and node.op_type == "Transpose":
+            perm = node.get_ints("perm") or list(range(len(before)))[::-1]
+            axis = perm.index(axis)
+        elif axis is not None:
+            # The axis of that size with as many elements before it.
+            lead = math.prod(before[:axis])
+            fits = [
+                i
+                for i, size in enumerate(after)
+                if size == before[axis] and math.prod(after[:i]) == lead
+            ]
+            if not fits:
+                return
+            axis = fits[0]
+        context.quants[node.outputs[0]] = QuantParams(quant.scale, quant.zero_point, axis)
 
     # -- shapes -----------------------------------------------------------------------------
 

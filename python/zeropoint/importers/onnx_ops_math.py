@@ -7,9 +7,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from zeropoint.graph import Attribute
+from zeropoint.graph import Attribute, QuantParams
 from zeropoint.importers.onnx_context import Context, OnnxNode, UnknownShape, Unsupported
 from zeropoint.shapes import product
+
+_TINY = float(np.finfo(np.float32).tiny)
 
 Handler = Callable[[Context, OnnxNode], None]
 
@@ -22,7 +24,9 @@ def _matmul(context: Context, node: OnnxNode) -> None:
     rank_a = len(context.known_shape(a))
     weight = context.constant(node, 1)
     if weight is not None and weight.ndim == 2 and rank_a >= 2:
-        w = context.add_constant(node.inputs[1], np.ascontiguousarray(weight.T))
+        w = context.add_constant(
+            node.inputs[1], np.ascontiguousarray(weight.T), context.quant_of(node, 1, (1, 0))
+        )
         context.emit(node, "linear", [a, w])
         return
     b = context.value(node, 1)
@@ -67,15 +71,23 @@ def _gemm(context: Context, node: OnnxNode) -> None:
         # [N, K] in float64, so that alpha costs one rounding.
         w = (weight if node.get_int("transB", 0) else weight.T).astype(np.float64) * alpha
         outputs = w.shape[0]
-        inputs.append(context.add_constant(node.inputs[1], w.astype(np.float32)))
+        quant = context.quant_of(node, 1, (0, 1) if node.get_int("transB", 0) else (1, 0))
+        if quant is not None and alpha != 1.0:
+            scaled = (quant.scale * np.float32(alpha)).astype(np.float32)
+            usable = alpha > 0 and np.isfinite(scaled).all() and scaled.min() >= _TINY
+            quant = QuantParams(scaled, quant.zero_point, quant.axis) if usable else None
+        inputs.append(context.add_constant(node.inputs[1], w.astype(np.float32), quant))
         if (
             has_c
             and c is not None
             and (c.size == 1 or (c.shape[-1] == outputs and c.size == outputs))
         ):
             context.finite(c, node.inputs[2])
-            bias = np.broadcast_to(c.astype(np.float64).reshape(-1) * beta, (outputs,))
-            inputs.append(context.add_constant(node.inputs[2], bias.astype(np.float32)))
+            if beta == 1.0 and c.shape == (outputs,):
+                inputs.append(context.layer_bias(node, 2, c))
+            else:
+                bias = np.broadcast_to(c.astype(np.float64).reshape(-1) * beta, (outputs,))
+                inputs.append(context.add_constant(node.inputs[2], bias.astype(np.float32)))
             has_c = False
         op = "linear"
     else:
@@ -267,10 +279,15 @@ def _swish(context: Context, node: OnnxNode) -> None:
 
 
 def _softmax(context: Context, node: OnnxNode) -> None:
+    softmax(context, node, context.opset)
+
+
+def softmax(context: Context, node: OnnxNode, opset: int) -> None:
+    """Softmax as it is defined in version ``opset``."""
     x = context.value(node, 0)
     shape = context.known_shape(x)
     rank = len(shape)
-    if context.opset >= 13:
+    if opset >= 13:
         context.emit(node, "softmax", [x], {"axis": context.axis(node.get_int("axis", -1), rank)})
         return
     # Before opset 13: softmax over all the dimensions from axis on, taken as one.

@@ -7,11 +7,11 @@ forms run as two-dimensional ones of height 1.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from zeropoint.graph import Array, Attribute
+from zeropoint.graph import Array, Attribute, QuantParams
 from zeropoint.importers.onnx_context import Context, OnnxNode, UnknownShape, Unsupported
 from zeropoint.shapes import MaybeShape
 
@@ -61,10 +61,12 @@ class _Spatial:
             raise Unsupported(f"attribute 'pads' = {pads} is negative")
         return pads if self.rank == 2 else [0, pads[0], 0, pads[1]]
 
-    def run(self, op: str, inputs: list[str], attrs: dict[str, Attribute]) -> None:
+    def run(
+        self, op: str, inputs: list[str], attrs: dict[str, Attribute], dtypes: Sequence[str] = ()
+    ) -> None:
         """Emits the operator and brings its result back to the node's own layout."""
         context, node = self.context, self.node
-        y = context.emit(node, op, inputs, attrs, context.nhwc_output(node))
+        y = context.emit(node, op, inputs, attrs, context.nhwc_output(node), dtypes=dtypes)
         if self.rank == 2:
             context.from_nhwc(node, y)
             return
@@ -128,7 +130,7 @@ def _bias(context: Context, node: OnnxNode, channels: int) -> list[str]:
     bias = context.need_floats(node, 2, "the bias")
     if bias.shape != (channels,):
         raise Unsupported(f"the bias has shape {list(bias.shape)}, not [{channels}]")
-    return [context.add_constant(node.inputs[2], bias)]
+    return [context.layer_bias(node, 2, bias)]
 
 
 def _groups(node: OnnxNode) -> int:
@@ -143,11 +145,44 @@ def _conv(context: Context, node: OnnxNode) -> None:
     w, kernel = _weights(context, node, spatial)
     strides, dilations = spatial.attribute("strides", 1), spatial.attribute("dilations", 1)
     pads = _auto_pads(spatial, kernel, strides, dilations)
-    name = context.add_constant(node.inputs[1], np.ascontiguousarray(w.transpose(0, 2, 3, 1)))
+    axes = (0, 2, 3, 1) if spatial.rank == 2 else (0, None, 2, 1)
+    name = context.add_constant(
+        node.inputs[1],
+        np.ascontiguousarray(w.transpose(0, 2, 3, 1)),
+        context.quant_of(node, 1, axes),
+    )
     spatial.run(
         "conv2d",
         [spatial.x, name, *_bias(context, node, w.shape[0])],
         {"strides": strides, "pads": pads, "dilations": dilations, "groups": _groups(node)},
+    )
+
+
+def conv_integer(context: Context, node: OnnxNode, x: str, w: Array, zeros: Sequence[str]) -> None:
+    """int32 convolution of integers; ``zeros``: the zero points of x and w, "" for 0."""
+    pseudo = node.derived("Conv", [x, ""], node.outputs[0])
+    spatial = _Spatial(context, pseudo)
+    if w.ndim != spatial.rank + 2 or 0 in w.shape:
+        raise Unsupported(f"the weight has the shape {list(w.shape)}")
+    if spatial.rank == 1:
+        w = w[:, :, np.newaxis, :]
+    kernel = [int(w.shape[2]), int(w.shape[3])]
+    given = node.get_ints("kernel_shape")
+    if given is not None and spatial.pair(given, 1, "kernel_shape") != kernel:
+        raise Unsupported(f"attribute 'kernel_shape' = {given} is not the weight's")
+    strides, dilations = spatial.attribute("strides", 1), spatial.attribute("dilations", 1)
+    pads = _auto_pads(spatial, kernel, strides, dilations)
+    name = context.add_constant(
+        f"{node.inputs[1]}/int8", np.ascontiguousarray(w.transpose(0, 2, 3, 1))
+    )
+    inputs = [spatial.x, name, *zeros]
+    while not inputs[-1]:
+        inputs.pop()
+    spatial.run(
+        "conv_integer",
+        inputs,
+        {"strides": strides, "pads": pads, "dilations": dilations, "groups": _groups(node)},
+        ["int32"],
     )
 
 
@@ -164,7 +199,13 @@ def _conv_transpose(context: Context, node: OnnxNode) -> None:
     inputs, outputs = w.shape[0] // groups, w.shape[1]
     grouped = w.reshape(groups, inputs, outputs, *kernel).transpose(0, 2, 3, 4, 1)
     grouped = np.ascontiguousarray(grouped.reshape(groups * outputs, *kernel, inputs))
-    name = context.add_constant(node.inputs[1], grouped)
+    quant = context.quant_of(node, 1, (1, 2, 3, 0) if spatial.rank == 2 else (1, None, 2, 0))
+    if quant is not None and quant.axis == 0 and groups > 1:
+        # Every group has the same scales.
+        quant = QuantParams(np.tile(quant.scale, groups), np.tile(quant.zero_point, groups), 0)
+    elif quant is not None and quant.axis == 3 and groups > 1:
+        quant = None
+    name = context.add_constant(node.inputs[1], grouped, quant)
     spatial.run(
         "conv_transpose2d",
         [spatial.x, name, *_bias(context, node, groups * outputs)],
@@ -345,6 +386,33 @@ def _batch_normalization(context: Context, node: OnnxNode) -> None:
     context.emit(node, "add", [scaled, names[1]])
 
 
+def _layer_normalization(context: Context, node: OnnxNode) -> None:
+    if any(node.outputs[1:]):
+        raise Unsupported("the outputs 'Mean' and 'InvStdDev' are not supported")
+    if node.get_int("stash_type", 1) != 1:
+        raise Unsupported(f"attribute 'stash_type' = {node.attrs['stash_type']} is not supported")
+    x = context.value(node, 0)
+    shape = context.known_shape(x)
+    axis = context.axis(node.get_int("axis", -1), len(shape))
+    wanted = shape[axis:]
+    inputs = [x]
+    for i, what in ((1, "the scale"), (2, "the bias")):
+        if i == 2 and not context.has(node, i):
+            continue
+        array = context.need_floats(node, i, what)
+        if None in wanted and array.shape != wanted:
+            raise UnknownShape("the sizes of the normalized dimensions must be known")
+        try:
+            array = np.broadcast_to(array, tuple(d or 0 for d in wanted))
+        except ValueError:
+            raise Unsupported(
+                f"{what} has shape {list(array.shape)}, the normalized dimensions {list(wanted)}"
+            ) from None
+        inputs.append(context.add_constant(node.inputs[i], np.ascontiguousarray(array)))
+    epsilon = node.get_float("epsilon", 1e-5)
+    context.emit(node, "layer_norm", inputs, {"axis": axis, "epsilon": epsilon})
+
+
 # -- resizing ---------------------------------------------------------------------------------
 
 _COORDINATES = ("half_pixel", "pytorch_half_pixel", "asymmetric", "align_corners")
@@ -478,6 +546,7 @@ HANDLERS: dict[str, Handler] = {
     "GlobalAveragePool": _global_average_pool,
     "GlobalMaxPool": _global_max_pool,
     "BatchNormalization": _batch_normalization,
+    "LayerNormalization": _layer_normalization,
     "Resize": _resize,
     "Upsample": _resize,
 }

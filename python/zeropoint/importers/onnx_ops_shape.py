@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from zeropoint.graph import Array
+from zeropoint.graph import Array, QuantParams
 from zeropoint.importers.onnx_context import Context, OnnxNode, UnknownShape, Unsupported
 from zeropoint.importers.onnx_folding import slice_inputs
 from zeropoint.importers.onnx_reader import require_onnx
@@ -29,16 +29,27 @@ def _dropout(context: Context, node: OnnxNode) -> None:
 
 def _cast(context: Context, node: OnnxNode) -> None:
     onnx = require_onnx()
+    kinds = {
+        onnx.TensorProto.FLOAT: "float32",
+        onnx.TensorProto.INT64: "int64",
+        onnx.TensorProto.INT32: "int32",
+    }
     x = context.value(node, 0)
-    kind = {"float32": onnx.TensorProto.FLOAT, "int64": onnx.TensorProto.INT64}.get(
-        context.graph.value(x).dtype
-    )
-    if node.get_int("to") != kind:
+    have, to = context.graph.value(x).dtype, node.get_int("to")
+    wanted = kinds.get(to)
+    if have == wanted:
+        context.alias(node.outputs[0], x)
+    elif have == "int8" and wanted == "float32":
+        # The integers themselves: scale 1, and the zero point that uint8 has in int8.
+        params = QuantParams.per_tensor(1.0, -128 if x in context.unsigned else 0)
+        x = context.with_params(x, params)
+        context.emit(node, "dequantize", [x], dtypes=["float32"])
+    elif have != "int8" and wanted is not None:
+        context.emit(node, "cast", [x], {"to": wanted}, dtypes=[wanted])
+    else:
         raise Unsupported(
-            f"a cast from {context.graph.value(x).dtype} to "
-            f"{onnx.TensorProto.DataType.Name(node.get_int('to'))} is not supported"
+            f"a cast from {have} to {onnx.TensorProto.DataType.Name(to)} is not supported"
         )
-    context.alias(node.outputs[0], x)
 
 
 def _reshape(context: Context, node: OnnxNode) -> None:

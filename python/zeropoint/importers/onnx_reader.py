@@ -26,6 +26,9 @@ _SMALL = 4096
 #: element by element, without a bound; constant folding here has one.
 _UNBOUNDED = frozenset({"ConstantOfShape", "Expand", "Range", "Tile"})
 
+#: The types that graph inputs may have, and ONNX's names for them.
+_INPUT_KINDS = {"float32": "FLOAT", "int64": "INT64", "int8": "INT8"}
+
 
 @dataclass
 class ModelSource:
@@ -34,7 +37,8 @@ class ModelSource:
     Attributes:
         path: for messages, and the folder that external data may come from.
         opset: version of the ai.onnx domain.
-        inputs: float32 or int64 inputs by name: (dtype, shape), None for free dimensions.
+        inputs: float32, int64, int8 or uint8 inputs by name: (dtype, shape), None for free
+            dimensions.
         outputs: names in order.
         nodes: in topological order.
         constants: the initializers.
@@ -130,7 +134,7 @@ def _input_type(onnx: Any, info: ValueInfoProto, path: str) -> tuple[str, tuple[
     if not info.type.HasField("tensor_type"):
         raise UnsupportedError(f"{path}: input '{info.name}' is not a tensor")
     tensor = info.type.tensor_type
-    dtypes = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.INT64: "int64"}
+    dtypes = {getattr(onnx.TensorProto, kind): dtype for dtype, kind in _INPUT_KINDS.items()}
     if tensor.elem_type not in dtypes:
         try:
             kind = onnx.TensorProto.DataType.Name(tensor.elem_type)
@@ -141,7 +145,9 @@ def _input_type(onnx: Any, info: ValueInfoProto, path: str) -> tuple[str, tuple[
             if kind in ("FLOAT16", "BFLOAT16", "DOUBLE")
             else ""
         )
-        raise UnsupportedError(f"{path}: input '{info.name}' is {kind}, not float32{hint}")
+        raise UnsupportedError(
+            f"{path}: input '{info.name}' is {kind}, not float32, int64, int8 or uint8{hint}"
+        )
     if not tensor.HasField("shape"):
         raise UnsupportedError(
             f"{path}: input '{info.name}' has no shape; its rank must be known "
@@ -294,7 +300,7 @@ def _infer_shapes(
     slim.graph.name = "shapes"
     slim.graph.node.extend(node for node in source.nodes if node.op_type not in _UNBOUNDED)
     for name, (dtype, shape) in source.inputs.items():
-        kind = onnx.TensorProto.FLOAT if dtype == "float32" else onnx.TensorProto.INT64
+        kind = getattr(onnx.TensorProto, _INPUT_KINDS[dtype])
         info = next(i for i in model.graph.input if i.name == name)
         dims: list[int | str] = []
         for i, (dim, proto) in enumerate(zip(shape, info.type.tensor_type.shape.dim, strict=True)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from zeropoint.quantization.parameters import Parameters
 from zeropoint.reference_shape import real
 
 
-class _Refused(Exception):
+class Refused(Exception):
     """A node turns out to have no exact int8 form; it stays in float32."""
 
     def __init__(self, index: int, reason: str) -> None:
@@ -61,22 +61,29 @@ def quantize(graph: Graph, statistics: Statistics, config: Config | None = None)
     while True:
         decisions = decide(graph, kept, refused)
         try:
-            return Model(_Rewrite(graph, statistics, config, decisions).run())
-        except _Refused as refusal:
+            parameters = Parameters(graph, decisions, statistics, config)
+            return Model(Rewrite(graph, parameters, config, decisions).run())
+        except Refused as refusal:
             # Each turn adds a node, so this ends.
             refused[refusal.index] = refusal.reason
 
 
-class _Rewrite:
-    """One attempt with fixed decisions."""
+class ParametersOf(Protocol):
+    """Knows scale and zero point of the int8 form of every value that has one."""
+
+    def of(self, name: str) -> QuantParams: ...
+
+
+class Rewrite:
+    """One attempt with fixed decisions: the int8 form of a graph, node by node."""
 
     def __init__(
-        self, graph: Graph, statistics: Statistics, config: Config, decisions: Decisions
+        self, graph: Graph, parameters: ParametersOf, config: Config, decisions: Decisions
     ) -> None:
         self.source = graph
         self.config = config
         self.decisions = decisions
-        self.parameters = Parameters(graph, decisions, statistics, config)
+        self.parameters = parameters
         self.graph = Graph(graph.name, list(graph.inputs), list(graph.outputs), source=graph.source)
         #: Names that the source graph uses mean the same in the result, so new ones avoid them.
         self.taken = set(graph.values) | {node.name for node in graph.nodes}
@@ -176,7 +183,7 @@ class _Rewrite:
         """The int8 form, in its own parameters or in the ones that a reader asks for."""
         value = self.source.value(name)
         if value.data is not None:
-            params = params or affine.constant_params(name, value.data)
+            params = params or value.quant or affine.constant_params(name, value.data)
             data = affine.quantize_array(value.data, params)
             return self._add_constant(self._constant_name(name), data, params)
         if name not in self.ints:
@@ -265,7 +272,27 @@ class _Rewrite:
 
     def _emit_weighted(self, node: Node) -> None:
         x = self.parameters.of(node.inputs[0])
-        x_scale = float(x.scale.item())
+        w, params, bias = self._layer_constants(node, float(x.scale.item()))
+        channel = affine.overflowing_channel(w, params, bias, int(x.zero_point.item()))
+        if channel >= 0:
+            raise Refused(
+                self.index, f"output channel {channel} could overflow its 32-bit accumulator"
+            )
+        self._check_multiplier(x, params, node.outputs[0])
+        inputs = [
+            self._as_int8(node.inputs[0]),
+            self._add_constant(self._constant_name(node.inputs[1]), w, params),
+        ]
+        if bias is not None:
+            inputs.append(self._add_constant(self._constant_name(node.inputs[2]), bias))
+        attrs = {k: v for k, v in node.attrs.items() if k not in ("clip_min", "clip_max")}
+        output = self._int8_output(node.outputs[0])
+        self._node(node.name, node.op, inputs, [output], **attrs, **self._clamp(node))
+
+    def _layer_constants(
+        self, node: Node, x_scale: float
+    ) -> tuple[Array, QuantParams, Array | None]:
+        """A layer's int8 weights, their parameters, and its int32 bias."""
         bias_name = node.inputs[2] if len(node.inputs) > 2 else ""
         bias = self.source.constant(bias_name) if bias_name else None
         w, params = affine.quantize_weights(
@@ -276,26 +303,13 @@ class _Rewrite:
             per_channel=self.config.weights == "per_channel",
             symmetric=self.config.weight_scheme == "symmetric",
         )
-        int_bias = None if bias is None else affine.quantize_bias(bias, x_scale, params)
-        channel = affine.overflowing_channel(w, params, int_bias, int(x.zero_point.item()))
-        if channel >= 0:
-            raise _Refused(
-                self.index, f"output channel {channel} could overflow its 32-bit accumulator"
-            )
-        out = self.parameters.of(node.outputs[0])
+        return w, params, None if bias is None else affine.quantize_bias(bias, x_scale, params)
+
+    def _check_multiplier(self, a: QuantParams, b: QuantParams, output: str) -> None:
         with np.errstate(over="ignore"):
-            multiplier = (x.scale * params.scale) / out.scale
+            multiplier = (a.scale * b.scale) / self.parameters.of(output).scale
         if not np.isfinite(multiplier).all():
-            raise _Refused(self.index, "the ratio of its scales exceeds float32")
-        inputs = [
-            self._as_int8(node.inputs[0]),
-            self._add_constant(self._constant_name(node.inputs[1]), w, params),
-        ]
-        if int_bias is not None:
-            inputs.append(self._add_constant(self._constant_name(bias_name), int_bias))
-        attrs = {k: v for k, v in node.attrs.items() if k not in ("clip_min", "clip_max")}
-        output = self._int8_output(node.outputs[0])
-        self._node(node.name, node.op, inputs, [output], **attrs, **self._clamp(node))
+            raise Refused(self.index, "the ratio of its scales exceeds float32")
 
     def _clamp(self, node: Node) -> dict[str, int]:
         """qmin and qmax of the fused clip; absent where they would be -128 and 127."""

@@ -16,7 +16,10 @@ _FUSED = ("clip_min", "clip_max")
 
 
 def apply(graph: Graph) -> None:
-    """Repeats until no factor or shift is left behind a layer with constant float weights."""
+    """Repeats until no factor or shift is left behind a layer with constant float weights.
+
+    Weights that a file holds in int8 keep their integers: they take shifts, but no factors.
+    """
     producers, consumers = graph.producers(), graph.consumers()
     for node in list(graph.nodes):
         if node.op not in ("add", "sub", "mul") or any(key in node.attrs for key in _FUSED):
@@ -26,6 +29,9 @@ def apply(graph: Graph) -> None:
             continue
         layer, side = found
         weight = graph.constant(layer.inputs[1])
+        shifts = node.op == "add" or (node.op == "sub" and side == 0)
+        if graph.value(layer.inputs[1]).quant is not None and not shifts:
+            continue
         operand = _per_channel(graph, node, 1 - side, weight.shape[0])
         if operand is None:
             continue
@@ -47,7 +53,7 @@ def apply(graph: Graph) -> None:
         new_w, new_bias = _rounded(w), _rounded(bias)
         if new_w is None or new_bias is None:
             continue
-        _rewrite(graph, layer, weight if node.op == "add" else new_w, new_bias)
+        _rewrite(graph, layer, weight if shifts else new_w, new_bias)
         # The layer writes the value that the arithmetic wrote.
         old, layer.outputs = layer.outputs[0], [node.outputs[0]]
         producers[node.outputs[0]] = layer
@@ -109,6 +115,7 @@ def _rewrite(graph: Graph, layer: Node, weight: Array, bias: Array) -> None:
         if len(readers.get(name, ())) == 1 and name not in graph.outputs:
             value = graph.values[name]
             value.data, value.shape = np.ascontiguousarray(array), array.shape
+            value.quant = None
             return name
         return graph.add_constant(graph.unique_name(name), array).name
 

@@ -2,7 +2,7 @@
 
 Networks that flatten an image before a fully connected layer number its inputs in the order of
 [C, H, W]. The image lies in another order here; permuting the constant weights once saves
-transposing every input.
+transposing every input. Weights that a file holds in int8 keep their integers and scales.
 """
 
 from __future__ import annotations
@@ -15,9 +15,12 @@ from zeropoint.graph import Graph, Node
 from zeropoint.operators import UNARY
 from zeropoint.transforms.layout import inverse, reshape_spec
 
+_ELEMENTWISE = (UNARY - {"prelu"}) | {"quantize", "dequantize"}
+
 
 def apply(graph: Graph) -> None:
-    """Shapes must be inferred; between the view and the layer only unary functions may stand."""
+    """Shapes must be inferred; between the view and the layer only functions of each element alone
+    may stand."""
     producers, consumers = graph.producers(), graph.consumers()
     for layer in graph.nodes:
         if layer.op != "linear" or graph.values[layer.inputs[1]].data is None:
@@ -49,6 +52,9 @@ def apply(graph: Graph) -> None:
         spec = reshape_spec(held, flat)
         if spec is None:
             continue
+        quant = graph.values[layer.inputs[1]].quant
+        if quant is not None and quant.axis == 1:
+            continue
         # Axis j of the held order is axis inverse(perm)[j] of the order that the weights count in.
         back = inverse(perm)
         wide = weight.reshape(weight.shape[0], *sizes).transpose(0, *back[1:])
@@ -68,7 +74,8 @@ def apply(graph: Graph) -> None:
 def _view_before(
     graph: Graph, layer: Node, producers: dict[str, Node], consumers: dict[str, list[Node]]
 ) -> Node | None:
-    """The reshape or flatten before the layer, through unary functions that nobody else reads."""
+    """The reshape or flatten before the layer, through element-wise functions that nobody else
+    reads."""
     name = layer.inputs[0]
     while True:
         node = producers.get(name)
@@ -76,6 +83,6 @@ def _view_before(
             return None
         if node.op in ("reshape", "flatten"):
             return node
-        if node.op not in UNARY or node.op == "prelu":
+        if node.op not in _ELEMENTWISE:
             return None
         name = node.inputs[0]
