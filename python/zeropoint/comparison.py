@@ -148,15 +148,19 @@ def compare(
     wanted = {pairs.of[layer.output] for layer in layers} | set(graph.outputs)
     wanted.update(name for single in alone for name in single.feeds.values())
     accumulated = {layer.output: layer.accumulated for layer in layers}
+    # The engine knows values by their names in the model file.
+    names = {short_name(name): name for name in wanted | set(accumulated)}
     samples = 0
     for batch in batches:
         floats: dict[str, Array] = {n: np.asarray(a) for n, a in batch.items() if n in wanted}
 
         def keep(name: str, value: Array, floats: dict[str, Array] = floats) -> None:
+            name = names.get(name, name)
             if name in wanted:
                 floats[name] = value.copy()
 
         def measure(name: str, value: Array, floats: dict[str, Array] = floats) -> None:
+            name = names.get(name, name)
             if name in accumulated:
                 real = _dequantize(value, quantized.value(name).quant)
                 accumulated[name].add(floats[pairs.of[name]], real)

@@ -11,6 +11,7 @@ from zeropoint.calibration.statistics import Statistics
 from zeropoint.calibration.targets import observed_values
 from zeropoint.errors import CalibrationError, InputError
 from zeropoint.graph import Array, Graph
+from zeropoint.model_file import short_name
 
 Batch = Mapping[str, Array] | Array
 
@@ -53,12 +54,14 @@ def calibrate(
     from zeropoint.session import Session
 
     statistics = Statistics(method, percentile=percentile, bins=bins, momentum=momentum)
-    wanted = set(observed_values(graph))
+    # The engine knows values by their names in the model file.
+    wanted = {short_name(name): name for name in observed_values(graph)}
     session = Session(graph, threads=threads)
     number = 0
 
-    def observe(name: str, array: Array) -> None:
-        if name not in wanted:
+    def observe(file_name: str, array: Array) -> None:
+        name = wanted.get(file_name)
+        if name is None:
             return
         try:
             statistics.observer(name).update(array)

@@ -28,7 +28,7 @@ positive.__name__ = "positive integer"  # argparse names the type in its message
 
 
 def add_model(parser: argparse.ArgumentParser, name: str = "model", what: str = "") -> None:
-    parser.add_argument(name, metavar="MODEL", help=what or "a .gguf or .onnx file")
+    parser.add_argument(name, metavar="MODEL", help=what or "a .gguf, .onnx or .tflite file")
 
 
 def add_engine(parser: argparse.ArgumentParser) -> None:

@@ -22,7 +22,7 @@ HELP = "quantization error per layer and at the outputs"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    common.add_model(parser, "float_model", "the float network (.onnx)")
+    common.add_model(parser, "float_model", "the float network (.onnx, .tflite)")
     common.add_model(parser, "model", "the quantized model (.gguf)")
     parser.add_argument("--data", required=True, metavar="X.npz", help="samples to compare on")
     parser.add_argument(

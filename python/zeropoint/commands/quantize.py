@@ -20,7 +20,7 @@ HELP = "calibrate and quantize a float network"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    common.add_model(parser, what="the float network (.onnx)")
+    common.add_model(parser, what="the float network (.onnx, .tflite)")
     parser.add_argument(
         "--calibration",
         required=True,

@@ -131,11 +131,11 @@ def _check_signature(context: Context, op: Operator) -> None:
         signature = context.model.tensors[i].signature
         if value is None or value.shape is None or i in context.folded:
             continue
-        if len(value.shape) != len(signature) or any(
-            wanted is None and found is not None or None not in (wanted, found) and wanted != found
-            for wanted, found in zip(signature, value.shape, strict=True)
-        ):
+        if len(value.shape) != len(signature):
             raise _NotFree
+        for wanted, found in zip(signature, value.shape, strict=True):
+            if found is not None and found != wanted:
+                raise _NotFree
 
 
 def _finish_outputs(context: Context) -> None:

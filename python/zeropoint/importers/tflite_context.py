@@ -75,8 +75,9 @@ def signed(tensor: Tensor, data: Array) -> Array:
 
 
 def _short(tensor: Tensor) -> str:
-    """A graph input's or output's name, in the length that a model file allows. Converters chain
-    the names of everything that was fused with semicolons; the first one then stands for all."""
+    """A tensor's name in the length that a model file allows, so that it is the same everywhere.
+    Converters chain the names of all that was fused with semicolons; the first one, which is the
+    last operator, then stands for all."""
     name = tensor.name or f"tensor_{tensor.index}"
     limit = MAX_NAME_BYTES - 4  # room for the suffix of a duplicate
     if len(name.encode()) > limit:
@@ -106,13 +107,11 @@ class Context:
         self._taken: set[str] = set()
         self._suffix: dict[str, int] = {}
         self._constants: dict[tuple[int, str], str] = {}
-        # Inputs and outputs first: their names are the ones that must not get a suffix.
-        for index in (*model.inputs, *model.outputs):
+        # Inputs and outputs first, constants last: where names are there twice, those get suffixes.
+        activations = [i for op in model.operators for i in op.outputs]
+        for index in (*model.inputs, *model.outputs, *activations, *model.tensors):
             if index not in self._names:
                 self._names[index] = self.unique(_short(model.tensors[index]))
-        for index, tensor in model.tensors.items():
-            if index not in self._names:
-                self._names[index] = self.unique(tensor.name or f"tensor_{index}")
         for index in model.inputs:
             tensor = model.tensors[index]
             shape = tensor.signature if free else tensor.shape

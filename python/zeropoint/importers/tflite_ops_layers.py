@@ -106,15 +106,12 @@ def layer(
     channel_axis: int,
     arrange: Callable[[Array], Array],
     attrs: dict[str, Any],
-    wrap: Callable[[str, Callable[[str], object]], object] | None = None,
 ) -> None:
     """Emits a layer with constant weights.
 
     Args:
         channel_axis: the axis of the output channels in the file's weights.
         arrange: brings the file's weights to the graph's layout, output channels first.
-        wrap: called with the output's name and the function that writes the layer's result, where
-            more than the layer is needed.
     """
     w = c.tensor(op, w_at)
     raw = c.need_constant(op, w_at, "the weights")
@@ -148,16 +145,7 @@ def layer(
         if int_bias is not None:
             inputs.append(c.add_constant(c.tensor(op, bias_at), int_bias, role="bias"))
 
-    def write(y: str, clip: dict[str, Any]) -> None:
-        def emit(target: str) -> object:
-            return c.emit(kind, inputs, target, **attrs, **clip)
-
-        if wrap is None:
-            emit(y)
-        else:
-            wrap(y, emit)
-
-    c.fused(op, write, clips=True)
+    c.fused(op, lambda y, clip: c.emit(kind, inputs, y, **attrs, **clip), clips=True)
 
 
 def _contiguous(array: Array) -> Array:
@@ -235,9 +223,7 @@ def transpose_conv(c: Context, op: Operator) -> None:
     if any(e >= s for e, s in zip(extra, strides, strict=True)):
         raise Unsupported(f"the output shape {target} is larger than input and strides give")
     attrs = {"strides": strides, "pads": begin + end, "dilations": [1, 1], "groups": 1}
-    layer(
-        c, op, "conv_transpose2d", x, 1, 3, 0, lambda w: w, {**attrs, "output_padding": extra}
-    )
+    layer(c, op, "conv_transpose2d", x, 1, 3, 0, lambda w: w, {**attrs, "output_padding": extra})
 
 
 def fully_connected(c: Context, op: Operator) -> None:
@@ -299,7 +285,7 @@ def mean(c: Context, op: Operator) -> None:
 
 
 def batch_matmul(c: Context, op: Operator) -> None:
-    """Float only; a constant right-hand matrix makes it a dense layer."""
+    """Float only."""
     if c.quantized(op):
         raise Unsupported("it has no int8 form")
     names = []

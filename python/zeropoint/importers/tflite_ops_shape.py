@@ -64,9 +64,7 @@ def _spec(x: tuple[Dim, ...], target: list[int | None]) -> list[int]:
         known = math.prod(dim for dim in x[1:] if dim is not None)
         rest = [dim for dim in spec[1:] if dim != -1]
         # [1, ...] for a batch of 1 is what a free batch of single samples becomes too.
-        if (target[0] is None or spec[0] == 1) and (
-            -1 in spec[1:] or math.prod(rest) == known
-        ):
+        if (target[0] is None or spec[0] == 1) and (-1 in spec[1:] or math.prod(rest) == known):
             spec[0] = 0
     if spec.count(-1) > 1:
         raise FreeShape(f"the new shape {target} depends on dimensions that are free")
@@ -113,9 +111,7 @@ def _slice(c: Context, op: Operator) -> None:
         if s is not None and s != -1 and (s < 1 or (dim is not None and b + s > dim)):
             raise ModelError(f"begin {begin} and size {size} leave the input")
         ends.append(_LAST if s is None or s == -1 else b + s)
-    _move(
-        c, op, "slice", x, starts=begin, ends=ends, axes=list(range(rank)), steps=[1] * rank
-    )
+    _move(c, op, "slice", x, starts=begin, ends=ends, axes=list(range(rank)), steps=[1] * rank)
 
 
 def strided_slice(
@@ -176,9 +172,7 @@ def strided_slice(
 def _strided_slice(c: Context, op: Operator) -> None:
     x = c.value(op, 0)
     begin, strides = c.ints(op, 1, "the begin"), c.ints(op, 3, "the strides")
-    cuts, shrunk, inserted = strided_slice(
-        op, c.rank(x), begin, c.dims(op, 2, "the end"), strides
-    )
+    cuts, shrunk, inserted = strided_slice(op, c.rank(x), begin, c.dims(op, 2, "the end"), strides)
     y = c.output(op)
     if c.quantized(op):
         x = c.requantized(x, c.params(y))
@@ -270,9 +264,7 @@ def _joined(c: Context, op: Operator) -> list[str]:
         if is_quantized(c.tensor(op, i)) != quantized:
             raise Unsupported(f"it mixes {c.tensor(op, i).dtype} and {c.result(op).dtype}")
         name = c.value(op, i)
-        names.append(
-            c.requantized(name, per_tensor_params(c.result(op))) if quantized else name
-        )
+        names.append(c.requantized(name, per_tensor_params(c.result(op))) if quantized else name)
     return names
 
 

@@ -153,7 +153,7 @@ class _Reader:
             version = self.model.Version()
             if version != 3:
                 raise UnsupportedError(
-                    f"{self.path}: schema version {version}; only version 3 is in use"
+                    f"{self.path}: TFLite schema version {version}; only version 3 is in use"
                 )
             count = self._count(self.model.SubgraphsLength(), "subgraphs")
             if count < 1:
@@ -368,9 +368,7 @@ class _Reader:
 
     def _data(self, index: int, dtype: str, shape: tuple[int, ...], where: str) -> Array | None:
         if not 0 <= index < max(self.buffers, 1):
-            raise ModelError(
-                f"{self.path}: {where} is in buffer {index}; there are {self.buffers}"
-            )
+            raise ModelError(f"{self.path}: {where} is in buffer {index}; there are {self.buffers}")
         raw = self._bytes(index, where) if self.buffers else None
         count = math.prod(shape)
         if raw is None and count == 0:
