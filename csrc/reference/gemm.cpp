@@ -33,4 +33,13 @@ std::vector<act_t> gemm_s8(const GemmS8& p) {
   return c;
 }
 
+std::vector<act_t> gemm_s8_add(const GemmS8& p, const ResidualS8& residual) {
+  std::vector<act_t> c = gemm_s8(p);
+  for (size_t i = 0; i < c.size(); ++i) {
+    c[i] = add(c[i], p.clamp.zero_point, residual.multiplier_c, residual.values[i],
+               residual.zero_point, residual.multiplier, residual.clamp);
+  }
+  return c;
+}
+
 }  // namespace zeropoint::reference

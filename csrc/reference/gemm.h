@@ -25,4 +25,13 @@ std::vector<int32_t> gemm_s8_s32(const GemmS8& problem);
 // c[m][n] = requantize(gemm_s8_s32, multiplier[n], clamp).
 std::vector<act_t> gemm_s8(const GemmS8& problem);
 
+// sum[m][n] = add(gemm_s8, residual[m][n]), each rounded and clamped on its own.
+struct ResidualS8 {
+  std::vector<act_t> values;  // [m][n]
+  int32_t zero_point = 0;
+  float multiplier_c = 0.0f, multiplier = 0.0f;
+  OutputClamp clamp;
+};
+std::vector<act_t> gemm_s8_add(const GemmS8& problem, const ResidualS8& residual);
+
 }  // namespace zeropoint::reference

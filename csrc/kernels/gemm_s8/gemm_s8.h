@@ -37,6 +37,20 @@ struct PackArgs {
   int depth = 0;
 };
 
+// A second addend of the output: what is stored is add(c, residual), zeropoint::add of the result c
+// that the product alone would have stored.
+struct Residual {
+  const act_t* data = nullptr;  // row m starts at data + m * stride; nullptr: nothing is added
+  ptrdiff_t stride = 0;
+  int32_t zero_point = 0;
+  // The two multipliers of zeropoint::add, below kMaxMultiplier in magnitude.
+  float multiplier_c = 0.0f, multiplier = 0.0f;
+  OutputClamp clamp;  // of the sum
+
+  // Keeps sums far from where a conversion to int32 would overflow.
+  static constexpr float kMaxMultiplier = 1e6f;
+};
+
 struct RunArgs {
   Rows<act_t> a;
   const void* packed = nullptr;  // written by the same kernel's pack()
@@ -46,6 +60,9 @@ struct RunArgs {
   int32_t* c_s32 = nullptr;  // raw accumulators (with bias), for integer operators
   ptrdiff_t c_stride = 0;
   OutputClamp clamp;
+  // With `c` only. An element is read before it is stored by the same thread, so c may be the
+  // residual itself.
+  Residual residual;
   // The block to compute; n_begin is a multiple of kColumnBlock.
   int64_t m_begin = 0, m_end = 0;
   int n_begin = 0, n_end = 0;

@@ -66,9 +66,17 @@ void tile(const RunArgs& args, const unsigned char* panel, int64_t m, int n0, in
     if (args.c_s32 != nullptr) {
       std::memcpy(args.c_s32 + at, acc[r], static_cast<size_t>(columns) * sizeof(int32_t));
     } else {
-      for (int j = 0; j < columns; ++j) {
-        args.c[at + j] = requantize(acc[r][j], multiplier[j], args.clamp);
+      act_t row[kNr];
+      for (int j = 0; j < columns; ++j) row[j] = requantize(acc[r][j], multiplier[j], args.clamp);
+      const Residual& residual = args.residual;
+      if (residual.data != nullptr) {
+        const act_t* other = residual.data + (m + r) * residual.stride + n0;
+        for (int j = 0; j < columns; ++j) {
+          row[j] = add(row[j], args.clamp.zero_point, residual.multiplier_c, other[j],
+                       residual.zero_point, residual.multiplier, residual.clamp);
+        }
       }
+      std::memcpy(args.c + at, row, static_cast<size_t>(columns) * sizeof(act_t));
     }
   }
 }

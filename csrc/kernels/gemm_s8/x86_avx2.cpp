@@ -96,6 +96,8 @@ struct Output {
   float hi;  // qmax - zero_point
   int zero_point;
   int qmin;
+  float lo;                  // qmin - zero_point: for residuals
+  const Residual* residual;  // nullptr: none
 };
 
 struct Tile {
@@ -107,6 +109,7 @@ struct Tile {
   act_t* c;              // at (m, first column); exactly one of the two is set
   int32_t* c_s32;
   ptrdiff_t c_stride;
+  const act_t* residual;  // as c
   Output out;
 };
 
@@ -129,6 +132,35 @@ inline __m256i scale_row(const __m256i* acc, const float* multiplier, const Outp
   }
   return _mm256_add_epi16(_mm256_packs_epi32(q[0], q[1]),
                           _mm256_set1_epi16(static_cast<short>(out.zero_point)));
+}
+
+// One row's sums, requantized and added to 16 bytes of the residual -> s16 before the second zero
+// point, in the order of scale_row.
+inline __m256i add_row(const __m256i* acc, const float* multiplier, const Output& out,
+                       __m128i other) {
+  const Residual& residual = *out.residual;
+  const __m256 lo = _mm256_set1_ps(out.lo), hi = _mm256_set1_ps(out.hi);
+  __m256i q[2];
+  ZEROPOINT_UNROLL
+  for (int j = 0; j < 2; ++j) {
+    __m256 v = _mm256_mul_ps(_mm256_cvtepi32_ps(acc[j]), _mm256_loadu_ps(multiplier + j * 8));
+    v = _mm256_round_ps(_mm256_max_ps(_mm256_min_ps(v, hi), lo),
+                        _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    const __m256i wide = _mm256_cvtepu8_epi32(j == 0 ? other : _mm_srli_si128(other, 8));
+    const __m256 w =
+        _mm256_cvtepi32_ps(_mm256_sub_epi32(wide, _mm256_set1_epi32(residual.zero_point)));
+    q[j] = _mm256_cvtps_epi32(_mm256_add_ps(_mm256_mul_ps(v, _mm256_set1_ps(residual.multiplier_c)),
+                                            _mm256_mul_ps(w, _mm256_set1_ps(residual.multiplier))));
+  }
+  return _mm256_adds_epi16(_mm256_packs_epi32(q[0], q[1]),
+                           _mm256_set1_epi16(static_cast<short>(residual.clamp.zero_point)));
+}
+
+inline __m128i load_row(const act_t* x, int columns) {
+  if (columns == kNr) return _mm_loadu_si128(reinterpret_cast<const __m128i*>(x));
+  act_t row[kNr] = {};
+  std::memcpy(row, x, static_cast<size_t>(columns));
+  return _mm_loadu_si128(reinterpret_cast<const __m128i*>(row));
 }
 
 inline void store_row(act_t* c, __m128i bytes, int columns) {
@@ -192,16 +224,25 @@ void compute_tile(const Tile& tile) {
     }
     return;
   }
-  const __m256i qmin = _mm256_set1_epi8(static_cast<char>(tile.out.qmin));
+  const Residual* residual = tile.out.residual;
+  const OutputClamp clamp = residual != nullptr ? residual->clamp : OutputClamp{0, tile.out.qmin};
+  const __m256i qmin = _mm256_set1_epi8(static_cast<char>(clamp.qmin));
+  const __m256i qmax = _mm256_set1_epi8(static_cast<char>(clamp.qmax));
   // The packs work within 128-bit lanes: gather the dwords of two rows again.
   const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
   ZEROPOINT_UNROLL
   for (int r = 0; r < MR; r += 2) {
-    const __m256i first = scale_row(acc[r], multiplier, tile.out);
-    const __m256i second =
-        r + 1 < MR ? scale_row(acc[r + 1 < MR ? r + 1 : r], multiplier, tile.out) : first;
-    const __m256i bytes = _mm256_permutevar8x32_epi32(
-        _mm256_max_epu8(_mm256_packus_epi16(first, second), qmin), order);
+    const auto row = [&](int i) __attribute__((always_inline)) {
+      return residual == nullptr
+                 ? scale_row(acc[i], multiplier, tile.out)
+                 : add_row(acc[i], multiplier, tile.out,
+                           load_row(tile.residual + i * residual->stride, tile.columns));
+    };
+    const __m256i first = row(r);
+    const __m256i second = r + 1 < MR ? row(r + 1 < MR ? r + 1 : r) : first;
+    const __m256i packed = _mm256_packus_epi16(first, second);
+    const __m256i bytes =
+        _mm256_permutevar8x32_epi32(_mm256_min_epu8(_mm256_max_epu8(packed, qmin), qmax), order);
     store_row(tile.c + r * tile.c_stride, _mm256_castsi256_si128(bytes), tile.columns);
     if (r + 1 < MR) {
       store_row(tile.c + (r + 1) * tile.c_stride, _mm256_extracti128_si256(bytes, 1), tile.columns);
@@ -229,6 +270,10 @@ void run_block(const RunArgs& args, int n_begin, int n_end) {
   tile.out.hi = static_cast<float>(args.clamp.qmax - args.clamp.zero_point);
   tile.out.zero_point = args.clamp.zero_point;
   tile.out.qmin = args.clamp.qmin;
+  tile.out.lo = static_cast<float>(args.clamp.qmin - args.clamp.zero_point);
+  const Residual& residual = args.residual;
+  tile.out.residual = residual.data != nullptr ? &residual : nullptr;
+  tile.residual = nullptr;
   int64_t m = args.m_begin;
   for (int64_t i = 0; i < tiles; ++i) {
     const int64_t next = args.m_begin + rows * (i + 1) / tiles;
@@ -243,6 +288,7 @@ void run_block(const RunArgs& args, int n_begin, int n_end) {
       } else {
         tile.c = args.c + at;
       }
+      if (residual.data != nullptr) tile.residual = residual.data + m * residual.stride + n0;
       kTiles[height - 1](tile);
     }
     m = next;

@@ -5,9 +5,11 @@
 // (A is never copied: a tile gets pointers to the runs of its rows), and one vector of B per 16
 // columns. M is cut into tiles of nearly equal height, so 49 rows are 4 x 6 + 5 x 5, not 8 x 6 + 1.
 //
-// Packed: panels of 64 columns, the last padded only to a multiple of 16:
+// Packed: a header, then panels of 64 columns, the last padded only to a multiple of 16:
 //   { int32 bias[w]; float multiplier[w]; int8 weights[taps * ceil(depth / 4)][w][4] }
 // Padded columns and the padding of depth hold zero weights, so whatever bytes A has there add 0.
+// In panels of 64, the columns are in the order in which packing four vectors of dwords to bytes
+// leaves them in theirs (see stored_column).
 //
 // Bound: the caller proved sum|w| * 255 + |bias| < 2^31, so no partial sum wraps.
 #if defined(__GNUC__) && !defined(__clang__)
@@ -36,6 +38,12 @@ constexpr size_t kBlockBytes = 512 * 1024;
 // How far ahead of its use a matrix-vector product asks for the weights.
 constexpr size_t kPrefetchBytes = 2048;
 
+// What precedes the panels.
+struct alignas(64) Header {
+  // All multipliers are below 1 in magnitude: no product of one and a sum can leave int32.
+  bool bounded;
+};
+
 size_t k_steps(int taps, int depth) {
   return static_cast<size_t>(taps) * ((static_cast<size_t>(depth) + 3) / 4);
 }
@@ -52,11 +60,18 @@ int panel_width(int n, int n0) {
 
 size_t packed_bytes(int n, int taps, int depth) {
   const size_t steps = k_steps(taps, depth);
-  size_t bytes = static_cast<size_t>(n / kPanel) * panel_bytes(kPanel, steps);
+  size_t bytes = sizeof(Header) + static_cast<size_t>(n / kPanel) * panel_bytes(kPanel, steps);
   if (n % kPanel != 0) {
     bytes += panel_bytes(static_cast<size_t>(panel_width(n, n / kPanel * kPanel)), steps);
   }
   return bytes;
+}
+
+// Where a panel of `width` columns holds its column j. vpackssdw and vpackuswb work within 128-bit
+// lanes: byte 16 l + 4 v + i comes from dword 4 l + i of vector v. Narrower panels join rows, and
+// permute what they store instead.
+size_t stored_column(size_t width, size_t j) {
+  return width == kPanel ? j / 4 % 4 * 16 + j / 16 * 4 + j % 4 : j;
 }
 
 // The pointers to the runs of a tile's rows.
@@ -67,22 +82,32 @@ size_t scratch_bytes(int, int taps, int) {
 void pack(const PackArgs& args, void* packed) {
   const size_t depth = static_cast<size_t>(args.depth);
   const size_t steps_per_tap = (depth + 3) / 4;
+  Header header = {true};
+  for (int j = 0; args.multiplier != nullptr && j < args.n; ++j) {
+    header.bounded = header.bounded && args.multiplier[j] < 1.0f && args.multiplier[j] > -1.0f;
+  }
   uint8_t* out = static_cast<uint8_t*>(packed);
+  std::memset(out, 0, sizeof(header));
+  std::memcpy(out, &header.bounded, sizeof(header.bounded));
+  out += sizeof(header);
   for (int n0 = 0; n0 < args.n; n0 += kPanel) {
     const size_t width = static_cast<size_t>(panel_width(args.n, n0));
     const size_t bytes = panel_bytes(width, k_steps(args.taps, args.depth));
     const size_t rest = static_cast<size_t>(args.n - n0);
     const size_t columns = rest < width ? rest : width;
     std::memset(out, 0, bytes);
-    std::memcpy(out, args.bias + n0, columns * sizeof(int32_t));
-    if (args.multiplier != nullptr) {
-      std::memcpy(out + width * sizeof(int32_t), args.multiplier + n0, columns * sizeof(float));
-    }
+    auto* bias = reinterpret_cast<int32_t*>(out);
+    auto* multiplier = reinterpret_cast<float*>(bias + width);
     uint8_t* weights = out + width * (sizeof(int32_t) + sizeof(float));
     for (size_t j = 0; j < columns; ++j) {
       const int8_t* column =
           args.weights + (static_cast<size_t>(n0) + j) * static_cast<size_t>(args.taps) * depth;
-      uint8_t* to = weights + j * 4;
+      const size_t at = stored_column(width, j);
+      bias[at] = args.bias[static_cast<size_t>(n0) + j];
+      if (args.multiplier != nullptr) {
+        multiplier[at] = args.multiplier[static_cast<size_t>(n0) + j];
+      }
+      uint8_t* to = weights + at * 4;
       for (int t = 0; t < args.taps; ++t, column += depth) {
         for (size_t s = 0; s < steps_per_tap; ++s, to += width * 4) {
           const size_t left = depth - s * 4;
@@ -94,13 +119,6 @@ void pack(const PackArgs& args, void* packed) {
   }
 }
 
-// The requantization constants that all columns share.
-struct Output {
-  float hi;  // qmax - zero_point
-  int zero_point;
-  int qmin;
-};
-
 struct Tile {
   const act_t* const* a;  // [height][taps]: where each run starts
   int taps;
@@ -111,7 +129,8 @@ struct Tile {
   act_t* c;  // at the tile's first row and column; exactly one of the two is set
   int32_t* c_s32;
   ptrdiff_t c_stride;
-  Output out;
+  const act_t* residual;  // as c, or nullptr
+  const RunArgs* args;    // for what all tiles share
 };
 
 template <int V>
@@ -172,49 +191,134 @@ ZEROPOINT_INLINE void store_bytes(act_t* c, __m512i bytes, bool whole, __mmask64
   }
 }
 
+// The bytes of rows that store_bytes would write, side by side.
+template <int NV, int kRows>
+ZEROPOINT_INLINE __m512i load_rows(const act_t* x, ptrdiff_t stride, bool whole, __mmask64 mask) {
+  if constexpr (NV >= 3) {
+    return NV == 4 && whole ? _mm512_loadu_si512(x) : _mm512_maskz_loadu_epi8(mask, x);
+  } else if constexpr (NV == 2) {
+    __m256i half[2];
+    unroll<2>([&](auto i) ZEROPOINT_LAMBDA {
+      const act_t* row = x + (i < kRows ? i : 0) * stride;
+      half[i] = whole ? _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row))
+                      : _mm256_maskz_loadu_epi8(static_cast<__mmask32>(mask), row);
+    });
+    return _mm512_inserti64x4(_mm512_castsi256_si512(half[0]), half[1], 1);
+  } else {
+    __m512i joined = _mm512_setzero_si512();
+    unroll<4>([&](auto i) ZEROPOINT_LAMBDA {
+      if constexpr (i.value < kRows) {
+        const act_t* row = x + i * stride;
+        joined = _mm512_inserti32x4(joined,
+                                    whole ? _mm_loadu_si128(reinterpret_cast<const __m128i*>(row))
+                                          : _mm_maskz_loadu_epi8(static_cast<__mmask16>(mask), row),
+                                    i);
+      }
+    });
+    return joined;
+  }
+}
+
+// The constants of a requantization, and of the addition of a residual.
+struct Output {
+  __m512i zero_point;  // 16-bit lanes
+  __m512i qmin, qmax;  // 8-bit lanes
+
+  explicit Output(const OutputClamp& clamp)
+      : zero_point(_mm512_set1_epi16(static_cast<short>(clamp.zero_point))),
+        qmin(_mm512_set1_epi8(static_cast<char>(clamp.qmin))),
+        qmax(_mm512_set1_epi8(static_cast<char>(clamp.qmax))) {}
+
+  // Four vectors of rounded values within int32 -> bytes; the packs saturate.
+  ZEROPOINT_INLINE __m512i join(const __m512i (&q)[4]) const {
+    const __m512i q01 = _mm512_adds_epi16(_mm512_packs_epi32(q[0], q[1]), zero_point);
+    const __m512i q23 = _mm512_adds_epi16(_mm512_packs_epi32(q[2], q[3]), zero_point);
+    return _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(q01, q23), qmin), qmax);
+  }
+};
+
+// A residual: adds 64 of its values to as many requantized ones.
+struct Addend {
+  __m512 lo, hi;  // of the requantized values, zero point taken off
+  __m512 multiplier_c, multiplier;
+  __m512 biased_zero;
+  const act_t* data;
+  ptrdiff_t stride;
+
+  Addend(const Residual& residual, const act_t* x, const OutputClamp& clamp)
+      : lo(_mm512_set1_ps(static_cast<float>(clamp.qmin - clamp.zero_point))),
+        hi(_mm512_set1_ps(static_cast<float>(clamp.qmax - clamp.zero_point))),
+        multiplier_c(_mm512_set1_ps(residual.multiplier_c)),
+        multiplier(_mm512_set1_ps(residual.multiplier)),
+        biased_zero(_mm512_set1_ps(8388608.0f + static_cast<float>(residual.zero_point))),
+        data(x),
+        stride(residual.stride) {}
+
+  // Bytes -> floats, less the zero point: in the mantissa of 2^23, byte b is 8388608 + b. The
+  // unpack order is undone by the packs.
+  ZEROPOINT_INLINE void widen(__m512i bytes, __m512 (&x)[4]) const {
+    const __m512i zero = _mm512_setzero_si512();
+    const __m512i exponent = _mm512_set1_epi16(0x4B00);
+    const __m512i lower = _mm512_unpacklo_epi8(bytes, zero);
+    const __m512i upper = _mm512_unpackhi_epi8(bytes, zero);
+    x[0] = _mm512_castsi512_ps(_mm512_unpacklo_epi16(lower, exponent));
+    x[1] = _mm512_castsi512_ps(_mm512_unpackhi_epi16(lower, exponent));
+    x[2] = _mm512_castsi512_ps(_mm512_unpacklo_epi16(upper, exponent));
+    x[3] = _mm512_castsi512_ps(_mm512_unpackhi_epi16(upper, exponent));
+  }
+
+  ZEROPOINT_INLINE __m512 add(__m512 scaled, __m512 x) const {
+    const __m512 c = _mm512_roundscale_ps(_mm512_max_ps(_mm512_min_ps(scaled, hi), lo),
+                                          _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    return _mm512_add_ps(_mm512_mul_ps(c, multiplier_c),
+                         _mm512_mul_ps(_mm512_sub_ps(x, biased_zero), multiplier));
+  }
+};
+
 // Requantizes and stores the sums of MR rows by NV * 16 columns, four vectors at a time (one row of
-// 64 columns, two of 32, four of 16), because the packs join four vectors.
-//
-// Only the upper bound must be applied before the conversion: below, vcvtps2dq answers INT_MIN,
-// and the saturating packs keep that at the bottom.
-template <int MR, int NV>
+// 64 columns, two of 32, four of 16), because the packs join four vectors. Multipliers are bounded.
+template <int MR, int NV, bool kAdd>
 ZEROPOINT_INLINE void store_s8(const Tile& tile, const __m512i (&acc)[MR][NV],
                                const float* multiplier) {
   constexpr int kRowsAtOnce = NV == 1 ? 4 : NV == 2 ? 2 : 1;
+  const RunArgs& args = *tile.args;
   // Copies: the stores are to bytes, which may alias anything.
   act_t* c = tile.c;
   const ptrdiff_t stride = tile.c_stride;
   const bool whole = tile.whole;
   const __mmask64 mask = tile.mask;
-  const __m512 hi = _mm512_set1_ps(tile.out.hi);
-  const __m512i zero_point = _mm512_set1_epi16(static_cast<short>(tile.out.zero_point));
-  const __m512i qmin = _mm512_set1_epi8(static_cast<char>(tile.out.qmin));
-  // The packs work within 128-bit lanes: this puts each vector's dwords side by side again.
+  const Output out(kAdd ? args.residual.clamp : args.clamp);
+  const Addend addend(args.residual, tile.residual, args.clamp);
+  // Puts the dwords that the packs interleaved side by side again. It is its own inverse.
   const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
   __m512 m[NV];
   unroll<NV>([&](auto j) ZEROPOINT_LAMBDA { m[j] = _mm512_loadu_ps(multiplier + j * kLanes); });
 
   unroll<(MR + kRowsAtOnce - 1) / kRowsAtOnce>([&](auto group) ZEROPOINT_LAMBDA {
     constexpr int kRow = group.value * kRowsAtOnce;
+    constexpr int kRows = MR - kRow < kRowsAtOnce ? MR - kRow : kRowsAtOnce;
+    __m512 x[4];
+    if constexpr (kAdd) {
+      __m512i bytes =
+          load_rows<NV, kRows>(addend.data + kRow * addend.stride, addend.stride, whole, mask);
+      if constexpr (NV != 4) bytes = _mm512_permutexvar_epi32(order, bytes);
+      addend.widen(bytes, x);
+    }
     __m512i q[4];
     unroll<4>([&](auto v) ZEROPOINT_LAMBDA {
       constexpr int kAt = kRow + v.value / NV;
       if constexpr (v.value < kRowsAtOnce * NV && kAt < MR) {
-        const __m512 scaled =
-            _mm512_mul_ps(_mm512_cvtepi32_ps(acc[kAt][v.value % NV]), m[v.value % NV]);
-        q[v] = _mm512_cvtps_epi32(_mm512_min_ps(scaled, hi));
+        __m512 scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(acc[kAt][v.value % NV]), m[v.value % NV]);
+        if constexpr (kAdd) scaled = addend.add(scaled, x[v]);
+        q[v] = _mm512_cvtps_epi32(scaled);
       } else {
         q[v] = q[0];  // nothing left to join: not stored
       }
     });
-    const __m512i q01 = _mm512_add_epi16(_mm512_packs_epi32(q[0], q[1]), zero_point);
-    const __m512i q23 = _mm512_add_epi16(_mm512_packs_epi32(q[2], q[3]), zero_point);
-    const __m512i bytes =
-        _mm512_permutexvar_epi32(order, _mm512_max_epu8(_mm512_packus_epi16(q01, q23), qmin));
-    unroll<kRowsAtOnce>([&](auto i) ZEROPOINT_LAMBDA {
-      if constexpr (kRow + i.value < MR) {
-        store_bytes<NV, i.value>(c + (kRow + i.value) * stride, bytes, whole, mask);
-      }
+    __m512i bytes = out.join(q);
+    if constexpr (NV != 4) bytes = _mm512_permutexvar_epi32(order, bytes);
+    unroll<kRows>([&](auto i) ZEROPOINT_LAMBDA {
+      store_bytes<NV, i.value>(c + (kRow + i.value) * stride, bytes, whole, mask);
     });
   });
 }
@@ -223,9 +327,22 @@ template <int MR, int NV>
 ZEROPOINT_INLINE void store_s32(const Tile& tile, const __m512i (&acc)[MR][NV]) {
   unroll<MR>([&](auto r) ZEROPOINT_LAMBDA {
     int32_t* c = tile.c_s32 + r * tile.c_stride;
+    __m512i row[NV];
+    if constexpr (NV == 4) {  // 128-bit lane l of vector v -> lane v of vector l
+      const __m512i a = _mm512_shuffle_i32x4(acc[r][0], acc[r][1], 0x44);
+      const __m512i b = _mm512_shuffle_i32x4(acc[r][2], acc[r][3], 0x44);
+      const __m512i d = _mm512_shuffle_i32x4(acc[r][0], acc[r][1], 0xEE);
+      const __m512i e = _mm512_shuffle_i32x4(acc[r][2], acc[r][3], 0xEE);
+      row[0] = _mm512_shuffle_i32x4(a, b, 0x88);
+      row[1] = _mm512_shuffle_i32x4(a, b, 0xDD);
+      row[2] = _mm512_shuffle_i32x4(d, e, 0x88);
+      row[3] = _mm512_shuffle_i32x4(d, e, 0xDD);
+    } else {
+      unroll<NV>([&](auto j) ZEROPOINT_LAMBDA { row[j] = acc[r][j]; });
+    }
     unroll<NV>([&](auto j) ZEROPOINT_LAMBDA {
       _mm512_mask_storeu_epi32(c + j * kLanes, static_cast<__mmask16>(tile.mask >> (j * kLanes)),
-                               acc[r][j]);
+                               row[j]);
     });
   });
 }
@@ -280,8 +397,10 @@ void compute_tile(const Tile& tile) {
   });
   if (tile.c_s32 != nullptr) {
     store_s32<MR, NV>(tile, acc);
+  } else if (tile.residual != nullptr) {
+    store_s8<MR, NV, true>(tile, acc, multiplier);
   } else {
-    store_s8<MR, NV>(tile, acc, multiplier);
+    store_s8<MR, NV, false>(tile, acc, multiplier);
   }
 }
 
@@ -315,6 +434,8 @@ struct TileSet {
 };
 constexpr TileSet kTileSets[] = {
     {kTiles16, kMaxHeight}, {kTiles32, 14}, {kTiles48, 8}, {kTiles64, 6}};
+// Of the largest tile.
+constexpr int kMaxSums = 14 * 32;
 
 // Where the runs of rows m .. m + height - 1 start: runs[row][tap].
 void find_runs(const Rows<act_t>& a, int64_t m, int height, const act_t** __restrict runs) {
@@ -336,27 +457,48 @@ void find_runs(const Rows<act_t>& a, int64_t m, int height, const act_t** __rest
   }
 }
 
+// Requantizes the raw sums of a tile one by one: for multipliers so large that products with them
+// may leave int32, which no sensible model has.
+void finish_unbounded(const RunArgs& args, const Tile& tile, int width, int height, int columns) {
+  const auto* multiplier = reinterpret_cast<const float*>(tile.panel) + width;
+  const Residual& residual = args.residual;
+  for (int r = 0; r < height; ++r) {
+    for (int j = 0; j < columns; ++j) {
+      const float m = multiplier[stored_column(static_cast<size_t>(width), static_cast<size_t>(j))];
+      act_t q = requantize(tile.c_s32[r * tile.c_stride + j], m, args.clamp);
+      if (tile.residual != nullptr) {
+        q = add(q, args.clamp.zero_point, residual.multiplier_c,
+                tile.residual[r * residual.stride + j], residual.zero_point, residual.multiplier,
+                residual.clamp);
+      }
+      tile.c[r * args.c_stride + j] = q;
+    }
+  }
+}
+
 // All rows of the call by the panels that start at columns n_begin, n_begin + 64, ... < n_end,
 // which have one width. Tiles of A go outside, so a tile's rows stay in the first-level cache.
 void run_panels(const RunArgs& args, int n_begin, int n_end) {
   const int width = panel_width(args.n, n_begin);
   const TileSet& set = kTileSets[width / kLanes - 1];
   const size_t stride = panel_bytes(kPanel, k_steps(args.a.taps, args.a.depth));
+  const uint8_t* packed = static_cast<const uint8_t*>(args.packed);
+  const bool unbounded = args.c_s32 == nullptr && !reinterpret_cast<const Header*>(packed)->bounded;
   const uint8_t* first_panel =
-      static_cast<const uint8_t*>(args.packed) + static_cast<size_t>(n_begin / kPanel) * stride;
+      packed + sizeof(Header) + static_cast<size_t>(n_begin / kPanel) * stride;
   const int64_t rows = args.m_end - args.m_begin;
   const int64_t tiles = (rows + set.max_height - 1) / set.max_height;
   const act_t** runs = static_cast<const act_t**>(args.scratch);
+  int32_t sums[kMaxSums];
   Tile tile;
   tile.a = runs;
   tile.taps = args.a.taps;
   tile.depth = args.a.depth;
   tile.c = nullptr;
-  tile.c_s32 = nullptr;
-  tile.c_stride = args.c_stride;
-  tile.out.hi = static_cast<float>(args.clamp.qmax - args.clamp.zero_point);
-  tile.out.zero_point = args.clamp.zero_point;
-  tile.out.qmin = args.clamp.qmin;
+  tile.c_s32 = unbounded ? sums : nullptr;
+  tile.c_stride = unbounded ? width : args.c_stride;
+  tile.residual = nullptr;
+  tile.args = &args;
   int64_t m = args.m_begin;
   for (int64_t i = 0; i < tiles; ++i) {
     const int height = static_cast<int>(args.m_begin + rows * (i + 1) / tiles - m);
@@ -371,7 +513,11 @@ void run_panels(const RunArgs& args, int n_begin, int n_end) {
       } else {
         tile.c = args.c + m * args.c_stride + n0;
       }
+      if (args.residual.data != nullptr) {
+        tile.residual = args.residual.data + m * args.residual.stride + n0;
+      }
       set.by_height[height - 1](tile);
+      if (unbounded) finish_unbounded(args, tile, width, height, columns < width ? columns : width);
     }
     m += height;
   }

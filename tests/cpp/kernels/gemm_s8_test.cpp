@@ -41,12 +41,17 @@ struct Case {
   std::vector<float> multipliers = {1e-3f, 7.5e-3f, 0.05f};
   OutputClamp clamp;
   int extra_columns = 0;  // of C, on each side of the n that are computed
+  bool add = false;       // a residual
+  bool in_place = false;  // the residual lies in C
+  float residual_multipliers[2] = {0.75f, 0.6f};
+  OutputClamp sum_clamp;
 
   std::string describe() const {
     return "m=" + std::to_string(m) + " n=" + std::to_string(n) + " taps=" + std::to_string(taps) +
            " depth=" + std::to_string(depth) + (indirect ? " indirect" : " direct") +
            (raw ? " s32" : " s8") + " zero_point=" + std::to_string(clamp.zero_point) + " clamp=[" +
-           std::to_string(clamp.qmin) + ", " + std::to_string(clamp.qmax) + "]";
+           std::to_string(clamp.qmin) + ", " + std::to_string(clamp.qmax) + "]" +
+           (add ? in_place ? " residual in place" : " residual" : "");
   }
 };
 
@@ -54,6 +59,7 @@ struct Case {
 // order for the oracle.
 struct Operands {
   reference::GemmS8 plain;
+  reference::ResidualS8 residual;
   Buffer<act_t> a;
   std::vector<int32_t> offsets;
   Buffer<act_t> pad_row;
@@ -96,6 +102,14 @@ struct Operands {
     if (c.indirect) {
       rows.offsets = offsets.data();
       rows.pad_row = pad_row.data();
+    }
+    if (!c.add) return;
+    residual.zero_point = static_cast<int32_t>(uniform(g, kActMin, kActMax));
+    residual.multiplier_c = c.residual_multipliers[0];
+    residual.multiplier = c.residual_multipliers[1];
+    residual.clamp = c.sum_clamp;
+    for (int64_t i = 0; i < c.m * c.n; ++i) {
+      residual.values.push_back(static_cast<act_t>(uniform(g, kActMin, kActMax)));
     }
   }
 
@@ -150,6 +164,28 @@ void run_and_compare(const gemm_s8::Kernel& kernel, const Case& c, const Operand
   args.c_stride = static_cast<ptrdiff_t>(stride);
   args.clamp = c.clamp;
   args.scratch = scratch.data();
+  Buffer<act_t> other(0);
+  if constexpr (sizeof(T) == 1) {
+    if (c.add) {
+      const size_t columns = static_cast<size_t>(c.n);
+      act_t* rows = args.c;
+      size_t rows_stride = stride;
+      if (!c.in_place) {
+        other = Buffer<act_t>(operands.residual.values.size());
+        rows = other.data();
+        rows_stride = columns;
+      }
+      for (size_t r = 0; r < static_cast<size_t>(c.m); ++r) {
+        std::memcpy(rows + r * rows_stride, operands.residual.values.data() + r * columns, columns);
+      }
+      args.residual.data = rows;
+      args.residual.stride = static_cast<ptrdiff_t>(rows_stride);
+      args.residual.zero_point = operands.residual.zero_point;
+      args.residual.multiplier_c = operands.residual.multiplier_c;
+      args.residual.multiplier = operands.residual.multiplier;
+      args.residual.clamp = operands.residual.clamp;
+    }
+  }
   for (const Block& block : blocks) {
     args.m_begin = block.m_begin;
     args.m_end = block.m_end;
@@ -182,6 +218,9 @@ void check(const gemm_s8::Kernel& kernel, const Case& c, Generator& g,
   if (c.raw) {
     run_and_compare(kernel, c, operands, packed.data(), blocks.empty() ? all : blocks,
                     reference::gemm_s8_s32(operands.plain));
+  } else if (c.add) {
+    run_and_compare(kernel, c, operands, packed.data(), blocks.empty() ? all : blocks,
+                    reference::gemm_s8_add(operands.plain, operands.residual));
   } else {
     run_and_compare(kernel, c, operands, packed.data(), blocks.empty() ? all : blocks,
                     reference::gemm_s8(operands.plain));
@@ -366,6 +405,38 @@ TEST_CASE("gemm_s8: ties, huge and tiny multipliers, clamps that narrow") {
   }
 }
 
+TEST_CASE("gemm_s8: residuals, apart and in place") {
+  Generator g = test::generator("gemm_s8 residual");
+  const float limit = gemm_s8::Residual::kMaxMultiplier * 0.999f;
+  const float pairs[][2] = {{0.75f, 0.6f},   {1.0f, 1.0f},  {0.5f, 0.5f},   {1e-3f, 2.0f},
+                            {-1.0f, 0.25f},  {0.0f, 0.0f},  {1e-40f, 3.7f}, {limit, limit},
+                            {limit, -limit}, {0.51f, -1.3f}};
+  const int widths[] = {1, 15, 16, 17, 31, 32, 33, 47, 48, 49, 63, 64, 65, 100, 128, 161, 200};
+  for (const gemm_s8::Kernel& kernel : runnable()) {
+    for (int64_t m = 1; m <= 20; ++m) {
+      for (int n : widths) {
+        Case c;
+        c.m = m;
+        c.n = n;
+        c.depth = static_cast<int>(uniform(g, 1, 9));
+        c.taps = static_cast<int>(uniform(g, 1, 2));
+        c.indirect = c.taps > 1;
+        c.add = true;
+        c.in_place = uniform(g, 0, 1) == 0;
+        c.extra_columns = static_cast<int>(uniform(g, 0, 70));
+        const auto& pair = pairs[static_cast<size_t>(uniform(g, 0, 9))];
+        c.residual_multipliers[0] = pair[0];
+        c.residual_multipliers[1] = pair[1];
+        if (uniform(g, 0, 3) != 0) c.clamp = random_clamp(g);
+        if (uniform(g, 0, 3) != 0) c.sum_clamp = random_clamp(g);
+        // Above 1 in one case of eight: products may leave int32.
+        if (uniform(g, 0, 7) == 0) c.multipliers = {1e-3f, 1.0f, 1e9f};
+        check(kernel, c, g);
+      }
+    }
+  }
+}
+
 TEST_CASE("gemm_s8: blocks computed separately make up the whole") {
   Generator g = test::generator("gemm_s8 blocks");
   for (const gemm_s8::Kernel& kernel : runnable()) {
@@ -377,6 +448,8 @@ TEST_CASE("gemm_s8: blocks computed separately make up the whole") {
       c.taps = static_cast<int>(uniform(g, 1, 3));
       c.indirect = c.taps > 1;
       c.raw = repeat % 3 == 0;
+      c.add = repeat % 3 == 1;
+      c.in_place = repeat % 2 == 0;
       c.extra_columns = 3;
       const int64_t row = uniform(g, 1, c.m - 1);
       const int column = gemm_s8::kColumnBlock *
@@ -421,6 +494,7 @@ TEST_CASE("gemm_s8: random problems") {
       c.clamp = random_clamp(g);
       c.multipliers = {1e-4f, 1e-3f, 3e-3f};
       c.extra_columns = static_cast<int>(uniform(g, 0, 9));
+      c.add = uniform(g, 0, 2) == 0;
       check(kernel, c, g);
     }
   }
