@@ -152,8 +152,8 @@ inline constexpr GlobalMean kGlobalMeanLayers[] = {
     {7, 960, "mobilenet_v3_large"},
 };
 
-// Additions and multiplications of `rows` runs of `columns` elements; in more than one row,
-// the second operand is the same run each time.
+// Additions and multiplications of `rows` runs of `columns` elements; in more than one
+// row, the second operand is the same run each time.
 struct Binary { const char* function; int rows, columns; const char* networks; };
 inline constexpr Binary kBinaryLayers[] = {
     {"add", 1, 200704, "resnet18+resnet50+mobilenet_v3_large"},

@@ -34,8 +34,8 @@ TABLES = {
     "max_pool": ("Maximum pools, padded likewise", "int side, channels, kernel, stride;"),
     "global_mean": ("Global average pools", "int side, channels;"),
     "binary": (
-        "Additions and multiplications of `rows` runs of `columns` elements; in more than one row,\n"
-        "// the second operand is the same run each time",
+        "Additions and multiplications of `rows` runs of `columns` elements; in more than one\n"
+        "// row, the second operand is the same run each time",
         "const char* function; int rows, columns;",
     ),
     "unary": ("Activations that no other layer absorbs", "const char* function; int elements;"),

@@ -4,8 +4,8 @@ usage: accuracy.py DIRECTORY [--models a,b] [--samples N]
 
     SQNR = 10 log10(sum f^2 / sum (f - q)^2) dB over the first output of fresh random samples,
 
-with f from onnxruntime in float32, q from zeropoint and from onnxruntime's own quantization of the
-same model with the same calibration data.
+with f from onnxruntime in float32, q from every engine of engines.py that has int8 files of the
+model; all of them were calibrated with the same data.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from engines import ENGINES, input_shape, installed
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("directory", type=Path)
     parser.add_argument("--models", default="resnet18,resnet50,mobilenet_v2,mobilenet_v3_large")
     parser.add_argument("--samples", type=int, default=16)

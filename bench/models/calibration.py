@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from coldstart import peak_mib
 from engines import Array, input_shape
 
 
@@ -45,12 +45,14 @@ def measure(path: Path, count: int, method: str) -> dict[str, float]:
         "inference_s": plain,
         "calibration_s": calibrated,
         "ratio": calibrated / plain,
-        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_mib": peak_mib(),
     }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("model", type=Path)
     parser.add_argument("--samples", type=int, default=64)
     parser.add_argument("--method", default="percentile")

@@ -4,13 +4,19 @@ An engine is a function of (directory, model name, threads) that returns another
 input array to the first output. It raises ImportError where the peer is not installed,
 FileNotFoundError where it has no file of that model.
 
-Files of a model ``m`` in the directory: ``m.onnx`` (float32), ``m.int8.onnx`` (quantized by ONNX
-Runtime's tool), ``m.gguf`` (quantized by zeropoint). ``prepare.py`` makes the last two.
+Files of a model ``m`` in the directory; ``networks.py`` writes those that need PyTorch, and
+``prepare.py`` the rest:
+
+    m.onnx                    float32                 networks.py
+    m.int8.onnx, m.dyn.onnx   by ONNX Runtime's tool  prepare.py  (static QDQ; dynamic)
+    m.gguf                    by zeropoint            prepare.py
+    m.pt, m.int8.pt           by PyTorch              networks.py
+    m.tflite, m.int8.tflite   by LiteRT's tools       networks.py
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +27,29 @@ Array = npt.NDArray[np.float32]
 Run = Callable[[Array], Any]
 Engine = Callable[[Path, str, int], Run]
 
+#: Input shapes of the networks that networks.py writes.
+NETWORKS = {
+    "resnet18": (1, 3, 224, 224),
+    "resnet50": (1, 3, 224, 224),
+    "mobilenet_v2": (1, 3, 224, 224),
+    "mobilenet_v3_large": (1, 3, 224, 224),
+    "minilm_encoder_128": (1, 128, 384),
+}
+
 
 def existing(path: Path) -> str:
     if not path.exists():
-        raise FileNotFoundError(path)
+        raise FileNotFoundError(f"{path} does not exist")
     return str(path)
 
 
-def zeropoint(suffix: str, isa: str | None = None) -> Engine:
+def zeropoint(suffix: str) -> Engine:
     def make(directory: Path, model: str, threads: int) -> Run:
         import zeropoint as zp
 
         path = existing(directory / (model + suffix))
         source = path if suffix == ".gguf" else zp.load(path)
-        session = zp.Session(source, threads=threads, isa=isa)
+        session = zp.Session(source, threads=threads)
         name, output = session.inputs[0].name, session.outputs[0].name
         return lambda x: session.run({name: x})[output]
 
@@ -57,20 +72,62 @@ def onnxruntime(suffix: str) -> Engine:
     return make
 
 
+def openvino_config(threads: int, precision: str | None = None) -> dict[str, Any]:
+    config: dict[str, Any] = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": 1,
+    }
+    if precision:
+        config["INFERENCE_PRECISION_HINT"] = precision
+    return config
+
+
 def openvino(suffix: str, precision: str | None = None) -> Engine:
     def make(directory: Path, model: str, threads: int) -> Run:
         import openvino as ov
 
-        config: dict[str, Any] = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_NUM_THREADS": threads,
-            "NUM_STREAMS": 1,
-        }
-        if precision:
-            config["INFERENCE_PRECISION_HINT"] = precision
-        compiled = ov.Core().compile_model(existing(directory / (model + suffix)), "CPU", config)
+        path = existing(directory / (model + suffix))
+        compiled = ov.Core().compile_model(path, "CPU", openvino_config(threads, precision))
         request = compiled.create_infer_request()
         return lambda x: request.infer({0: x}, share_inputs=True)[0]
+
+    return make
+
+
+def litert(suffix: str) -> Engine:
+    def make(directory: Path, model: str, threads: int) -> Run:
+        from ai_edge_litert.interpreter import Interpreter
+
+        interpreter = Interpreter(existing(directory / (model + suffix)), num_threads=threads)
+        interpreter.allocate_tensors()
+        index = interpreter.get_input_details()[0]["index"]
+        output = interpreter.get_output_details()[0]["index"]
+
+        def run(x: Array) -> Any:
+            interpreter.set_tensor(index, x)
+            interpreter.invoke()
+            return interpreter.get_tensor(output)
+
+        return run
+
+    return make
+
+
+def pytorch(suffix: str) -> Engine:
+    def make(directory: Path, model: str, threads: int) -> Run:
+        import torch
+
+        torch.set_num_threads(threads)
+        module = torch.jit.load(existing(directory / (model + suffix)))
+        if suffix == ".pt":
+            module = torch.jit.optimize_for_inference(module)
+
+        def run(x: Array) -> Any:
+            with torch.inference_mode():
+                return module(torch.from_numpy(x)).numpy()
+
+        return run
 
     return make
 
@@ -79,15 +136,42 @@ ENGINES: dict[str, Engine] = {
     "zeropoint int8": zeropoint(".gguf"),
     "zeropoint f32": zeropoint(".onnx"),
     "onnxruntime int8": onnxruntime(".int8.onnx"),
+    "onnxruntime dynamic int8": onnxruntime(".dyn.onnx"),
     "onnxruntime f32": onnxruntime(".onnx"),
     "openvino int8": openvino(".int8.onnx"),
     "openvino bf16": openvino(".onnx", "bf16"),
     "openvino f32": openvino(".onnx", "f32"),
+    "litert int8": litert(".int8.tflite"),
+    "litert f32": litert(".tflite"),
+    "torch int8": pytorch(".int8.pt"),
+    "torch f32": pytorch(".pt"),
+}
+
+#: What has to be imported before an engine can load anything.
+PACKAGES = {
+    "zeropoint": "zeropoint",
+    "onnxruntime": "onnxruntime",
+    "openvino": "openvino",
+    "litert": "ai_edge_litert.interpreter",
+    "torch": "torch",
 }
 
 
+def is_peer(engine: str) -> bool:
+    return not engine.startswith("zeropoint")
+
+
+def prepare(
+    engine: str, directory: str, model: str, shape: Sequence[int], threads: int
+) -> Callable[[], object]:
+    """For workers.py: one run of the model on a fixed random input."""
+    run = ENGINES[engine](Path(directory), model, threads)
+    x = np.random.default_rng(1).standard_normal(shape, dtype=np.float32)
+    return lambda: run(x)
+
+
 def installed(directory: Path, model: str, threads: int, names: list[str]) -> dict[str, Run]:
-    """The engines of ``names`` that can run ``model`` here, each tried once on zeros."""
+    """The engines of ``names`` that can run ``model`` here, in this process."""
     runs: dict[str, Run] = {}
     for name in names:
         try:
@@ -107,6 +191,6 @@ def input_shape(path: Path) -> list[int]:
 
 
 def calibration_samples(shape: list[int], count: int = 8) -> list[Array]:
-    """The random normal samples that both tools are calibrated with."""
+    """The random normal samples that all tools are calibrated with."""
     generator = np.random.default_rng(0)
     return [generator.standard_normal(shape, dtype=np.float32) for _ in range(count)]

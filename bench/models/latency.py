@@ -1,70 +1,111 @@
 """Time whole models on every installed engine, round-robin in one run.
 
-usage: latency.py DIRECTORY [--models a,b] [--threads N] [--rounds R] [--engines a,b] [--json FILE]
+usage: latency.py DIRECTORY [--models a,b] [--threads 1,2] [--rounds R] [--engines a,b]
+                  [--hold-to avx2] [--json FILE] [--plot FILE.png]
 
-Each engine is warmed up, then every round gives each engine one slice of time in turn, so that a
-slow spell of the machine falls on all of them. Reported: the median over rounds, in ms, and its
-ratio to the best peer of any precision.
+Each engine runs in a child process of its own, and gives one slice of time a round. Reported: the
+median over rounds, the least, the spread between the quartiles, and the median of the ratios to the
+best peer of any precision, round by round. With several thread counts, also the speed-up of each
+engine over the first of them. ``--hold-to avx2`` compares engines that can be kept from using
+anything newer.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-import time
+from contextlib import ExitStack
 from pathlib import Path
 
-import numpy as np
-from engines import ENGINES, Array, Run, input_shape, installed
+from engines import ENGINES, NETWORKS, input_shape
+from results import Case, Rounds, plot, print_table, write_json
+from workers import Worker, WorkerError, round_robin
+
+from zeropoint import Session, _core
+
+#: How to hold engines to AVX2; ONNX Runtime and LiteRT cannot be held.
+HOLD_TO_AVX2 = {
+    "zeropoint": {"ZEROPOINT_ISA": "avx2"},
+    "openvino": {"ONEDNN_MAX_CPU_ISA": "AVX2"},
+    "torch": {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"},
+}
 
 
-def time_slice(run: Run, x: Array, seconds: float) -> float:
-    """Milliseconds per run over a slice of at least ``seconds``."""
-    run(x)
-    count, start = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - start) < seconds:
-        run(x)
-        count += 1
-    return elapsed / count * 1e3
+def measure(
+    directory: Path, model: str, threads: int, names: list[str], rounds: int, avx2: bool
+) -> Case:
+    shape = input_shape(directory / f"{model}.onnx")
+    with ExitStack() as stack:
+        workers: dict[str, Worker] = {}
+        for name in names:
+            spec = {"engine": name, "directory": str(directory), "model": model}
+            try:
+                worker = Worker(
+                    "engines",
+                    {**spec, "shape": shape, "threads": threads},
+                    HOLD_TO_AVX2[name.split()[0]] if avx2 else None,
+                )
+            except WorkerError as error:
+                print(f"  ({model}: no {name}: {error})")
+                continue
+            workers[name] = stack.enter_context(worker)
+        times = round_robin(workers, rounds)
+    ceiling = _core.measure_ceilings("avx2" if avx2 else "")["int8"]["macs_per_s"] * threads
+    quantized, macs = directory / f"{model}.gguf", 0
+    if quantized.exists():
+        macs = sum(row["macs"] for row in Session(quantized).nodes())
+    threads_used = f"{threads} thread{'s' * (threads > 1)}"
+    held = ", held to AVX2" if avx2 else ""
+    return Case(f"{model}, {threads_used}{held}", times, float(macs), ceiling)
 
 
-def round_robin(runs: dict[str, Run], x: Array, rounds: int) -> dict[str, list[float]]:
-    for run in runs.values():
-        time_slice(run, x, 0.3)
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(rounds):
-        for name, run in runs.items():
-            times[name].append(time_slice(run, x, 0.15))
-    return times
+def print_scaling(model: str, by_threads: dict[int, Rounds]) -> None:
+    """How many times faster each engine is than with the first number of threads."""
+    base, *others = by_threads
+    print(f"{model}: speed-up over {base} thread{'s' * (base > 1)}")
+    for engine, times in by_threads[base].items():
+        speedups = [
+            f"{n} threads {statistics.median(times) / statistics.median(by_threads[n][engine]):.2f}"
+            for n in others
+            if engine in by_threads[n]
+        ]
+        print(f"  {engine:26}{', '.join(speedups)}")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("directory", type=Path)
-    parser.add_argument("--models", default="resnet18,resnet50,mobilenet_v2,mobilenet_v3_large")
+    parser.add_argument("--models", default=",".join(NETWORKS))
     parser.add_argument("--engines", default=",".join(ENGINES))
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", default="1")
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--hold-to", choices=["avx2"])
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--plot", type=Path)
     args = parser.parse_args()
+    avx2 = args.hold_to == "avx2"
+    names = args.engines.split(",")
+    if unknown := set(names) - set(ENGINES):
+        parser.error(f"unknown engines {sorted(unknown)}; there are {', '.join(ENGINES)}")
+    if avx2:
+        names = [n for n in names if n.split()[0] in HOLD_TO_AVX2 and not n.endswith("bf16")]
 
-    report = {}
+    cases = []
     for model in args.models.split(","):
-        shape = input_shape(args.directory / f"{model}.onnx")
-        x = np.random.default_rng(1).standard_normal(shape, dtype=np.float32)
-        runs = installed(args.directory, model, args.threads, args.engines.split(","))
-        times = round_robin(runs, x, args.rounds)
-        medians = {name: statistics.median(t) for name, t in times.items()}
-        peers = [ms for name, ms in medians.items() if not name.startswith("zeropoint")]
-        best = min(peers, default=float("nan"))
-        print(f"{model}, {args.threads} thread(s)")
-        for name, ms in sorted(medians.items(), key=lambda item: item[1]):
-            low = min(times[name])
-            print(f"  {name:18} {ms:8.2f} ms  (min {low:.2f})  {ms / best:5.2f} x best peer")
-        report[model] = {"threads": args.threads, "median_ms": medians, "rounds_ms": times}
+        by_threads: dict[int, Rounds] = {}
+        for threads in map(int, args.threads.split(",")):
+            case = measure(args.directory, model, threads, names, args.rounds, avx2)
+            cases.append(case)
+            by_threads[threads] = case.rounds
+            print_table(case)
+        if len(by_threads) > 1:
+            print_scaling(model, by_threads)
     if args.json:
-        args.json.write_text(json.dumps(report, indent=1))
+        write_json(args.json, "latency", cases)
+    if args.plot:
+        plot(args.plot, cases)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,17 @@
 """Quantize every float model of a directory, by zeropoint and by ONNX Runtime's own tool.
 
-usage: prepare.py DIRECTORY    (m.onnx -> m.gguf and m.int8.onnx; existing files are kept)
+usage: prepare.py DIRECTORY
 
-Both are calibrated with the same 8 random normal samples (min-max); ONNX Runtime writes QDQ with
-uint8 activations and per-channel int8 weights.
+For every m.onnx it writes m.gguf, m.int8.onnx and, where m has no convolutions, m.dyn.onnx (weights
+quantized, activations at run time). Existing files are kept. The first two are calibrated with the
+same 8 random normal samples (min-max); ONNX Runtime writes QDQ with uint8 activations and
+per-channel int8 weights.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -35,21 +38,39 @@ def quantize_with_onnxruntime(source: Path, target: Path, samples: list[Array]) 
             return None if sample is None else {"input": sample}
 
     with tempfile.TemporaryDirectory() as folder:
-        prepared = Path(folder) / "prepared.onnx"
+        prepared, quantized = Path(folder) / "prepared.onnx", Path(folder) / "quantized.onnx"
         quant_pre_process(source, prepared, skip_symbolic_shape=True)
         quantize_static(
             prepared,
-            target,
+            quantized,
             Reader(),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
         )
+        shutil.move(quantized, target)
+
+
+def quantize_dynamically(source: Path, target: Path) -> None:
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with tempfile.TemporaryDirectory() as folder:
+        quantized = Path(folder) / "quantized.onnx"
+        quantize_dynamic(source, quantized, weight_type=QuantType.QInt8, per_channel=True)
+        shutil.move(quantized, target)
+
+
+def has_convolutions(path: Path) -> bool:
+    import onnx
+
+    return any(node.op_type == "Conv" for node in onnx.load(str(path)).graph.node)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("directory", type=Path)
     directory: Path = parser.parse_args().directory
     for source in sorted(p for p in directory.glob("*.onnx") if p.name.count(".") == 1):
@@ -58,16 +79,20 @@ def main() -> None:
         if not target.exists():
             quantize_with_onnxruntime(source, target, samples)
             print("wrote", target.name)
+        target = source.with_suffix(".dyn.onnx")
+        if not target.exists() and not has_convolutions(source):
+            quantize_dynamically(source, target)
+            print("wrote", target.name)
         target = source.with_suffix(".gguf")
         if target.exists():
             continue
         try:
             graph = zp.load(source)
-        except zp.UnsupportedError as error:
+            statistics = zp.calibrate(graph, ({graph.inputs[0]: x} for x in samples))
+            zp.quantize(graph, statistics).save(target)
+        except zp.Error as error:
             print(error)
             continue
-        statistics = zp.calibrate(graph, ({graph.inputs[0]: x} for x in samples))
-        zp.quantize(graph, statistics).save(target)
         print("wrote", target.name)
 
 
