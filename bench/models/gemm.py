@@ -1,7 +1,7 @@
 """Time the int8 matrix product of every engine, round-robin in one run.
 
 usage: gemm.py [--shapes 128x384x384,...] [--threads N] [--rounds R] [--json FILE]
-               [--plot FILE.png]
+               [--clock cpu] [--plot FILE.png]
 
 C[M, N] = A[M, K] x B[K, N] with 8-bit activations and int8 weights, one scale per column.
 zeropoint, ONNX Runtime and OpenVINO run a model of one layer with 8 bits in and out; "torch
@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 from engines import openvino_config
-from results import Case, plot, print_table, write_json
-from workers import Worker, WorkerError, round_robin
+from results import Case, plot, print_table, title, write_json
+from workers import CLOCKS, Worker, WorkerError, round_robin
 
 from zeropoint import _core
 
@@ -147,19 +147,19 @@ def prepare(engine: str, m: int, n: int, k: int, threads: int) -> Run:
     return ENGINES[engine](m, n, k, threads)
 
 
-def measure(m: int, n: int, k: int, threads: int, rounds: int) -> Case:
+def measure(m: int, n: int, k: int, threads: int, rounds: int, clock: str) -> Case:
+    shape = f"{m}x{n}x{k}"
     with ExitStack() as stack:
         workers: dict[str, Worker] = {}
         for name in ENGINES:
             spec = {"engine": name, "m": m, "n": n, "k": k, "threads": threads}
             try:
-                workers[name] = stack.enter_context(Worker("gemm", spec))
+                workers[name] = stack.enter_context(Worker("gemm", spec, clock=clock))
             except WorkerError as error:
-                print(f"  ({m}x{n}x{k}: no {name}: {error})")
+                print(f"  ({shape}: no {name}: {error})")
         times = round_robin(workers, rounds)
     ceiling = _core.measure_ceilings()["int8"]["macs_per_s"] * threads
-    threads_used = f"{threads} thread{'s' * (threads > 1)}"
-    return Case(f"GEMM {m}x{n}x{k}, {threads_used}", times, float(m * n * k), ceiling)
+    return Case(title(f"GEMM {shape}", threads, clock), times, float(m * n * k), ceiling)
 
 
 def main() -> None:
@@ -169,13 +169,14 @@ def main() -> None:
     parser.add_argument("--shapes", default=SHAPES, help="MxNxK,...")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--clock", choices=list(CLOCKS), default="wall")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
     args = parser.parse_args()
     cases = []
     for shape in args.shapes.split(","):
         m, n, k = map(int, shape.split("x"))
-        cases.append(measure(m, n, k, args.threads, args.rounds))
+        cases.append(measure(m, n, k, args.threads, args.rounds, args.clock))
         print_table(cases[-1])
     if args.json:
         write_json(args.json, "gemm", cases)

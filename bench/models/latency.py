@@ -1,13 +1,13 @@
 """Time whole models on every installed engine, round-robin in one run.
 
 usage: latency.py DIRECTORY [--models a,b] [--threads 1,2] [--rounds R] [--engines a,b]
-                  [--hold-to avx2] [--json FILE] [--plot FILE.png]
+                  [--hold-to avx2] [--clock cpu] [--json FILE] [--plot FILE.png]
 
 Each engine runs in a child process of its own, and gives one slice of time a round. Reported: the
 median over rounds, the least, the spread between the quartiles, and the median of the ratios to the
 best peer of any precision, round by round. With several thread counts, also the speed-up of each
 engine over the first of them. ``--hold-to avx2`` compares engines that can be kept from using
-anything newer.
+anything newer. ``--clock cpu`` counts CPU time, for one thread on a machine with other work.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from engines import ENGINES, NETWORKS, input_shape
-from results import Case, Rounds, plot, print_table, write_json
-from workers import Worker, WorkerError, round_robin
+from results import Case, Rounds, plot, print_table, title, write_json
+from workers import CLOCKS, Worker, WorkerError, round_robin
 
 from zeropoint import Session, _core
 
@@ -31,32 +31,28 @@ HOLD_TO_AVX2 = {
 }
 
 
-def measure(
-    directory: Path, model: str, threads: int, names: list[str], rounds: int, avx2: bool
-) -> Case:
+def measure(args: argparse.Namespace, model: str, names: list[str], threads: int) -> Case:
+    directory: Path = args.directory
+    held = HOLD_TO_AVX2 if args.hold_to else {}
     shape = input_shape(directory / f"{model}.onnx")
     with ExitStack() as stack:
         workers: dict[str, Worker] = {}
         for name in names:
-            spec = {"engine": name, "directory": str(directory), "model": model}
+            spec: dict[str, object] = {"engine": name, "directory": str(directory), "model": model}
+            spec |= {"shape": shape, "threads": threads}
             try:
-                worker = Worker(
-                    "engines",
-                    {**spec, "shape": shape, "threads": threads},
-                    HOLD_TO_AVX2[name.split()[0]] if avx2 else None,
-                )
+                worker = Worker("engines", spec, held.get(name.split()[0]), args.clock)
             except WorkerError as error:
                 print(f"  ({model}: no {name}: {error})")
                 continue
             workers[name] = stack.enter_context(worker)
-        times = round_robin(workers, rounds)
-    ceiling = _core.measure_ceilings("avx2" if avx2 else "")["int8"]["macs_per_s"] * threads
+        times = round_robin(workers, args.rounds)
+    ceiling = _core.measure_ceilings(args.hold_to or "")["int8"]["macs_per_s"] * threads
     quantized, macs = directory / f"{model}.gguf", 0
     if quantized.exists():
         macs = sum(row["macs"] for row in Session(quantized).nodes())
-    threads_used = f"{threads} thread{'s' * (threads > 1)}"
-    held = ", held to AVX2" if avx2 else ""
-    return Case(f"{model}, {threads_used}{held}", times, float(macs), ceiling)
+    name = title(model, threads, args.clock, args.hold_to)
+    return Case(name, times, float(macs), ceiling)
 
 
 def print_scaling(model: str, by_threads: dict[int, Rounds]) -> None:
@@ -82,21 +78,21 @@ def main() -> None:
     parser.add_argument("--threads", default="1")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--hold-to", choices=["avx2"])
+    parser.add_argument("--clock", choices=list(CLOCKS), default="wall")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
     args = parser.parse_args()
-    avx2 = args.hold_to == "avx2"
     names = args.engines.split(",")
     if unknown := set(names) - set(ENGINES):
         parser.error(f"unknown engines {sorted(unknown)}; there are {', '.join(ENGINES)}")
-    if avx2:
+    if args.hold_to:
         names = [n for n in names if n.split()[0] in HOLD_TO_AVX2 and not n.endswith("bf16")]
 
     cases = []
     for model in args.models.split(","):
         by_threads: dict[int, Rounds] = {}
         for threads in map(int, args.threads.split(",")):
-            case = measure(args.directory, model, threads, names, args.rounds, avx2)
+            case = measure(args, model, names, threads)
             cases.append(case)
             by_threads[threads] = case.rounds
             print_table(case)

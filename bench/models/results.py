@@ -67,6 +67,16 @@ class Case:
         return self.macs / milliseconds * 1e3
 
 
+def title(subject: str, threads: int, clock: str, held_to: str | None = None) -> str:
+    """The name of a case: what was timed, and under which conditions."""
+    parts = [subject, f"{threads} thread{'s' * (threads > 1)}"]
+    if clock == "cpu":
+        parts.append("CPU time")
+    if held_to:
+        parts.append(f"held to {held_to.upper()}")
+    return ", ".join(parts)
+
+
 def print_table(case: Case) -> None:
     from rich.console import Console
     from rich.table import Table

@@ -20,11 +20,16 @@ WARM_UP_SECONDS = 0.3
 SLICE_SECONDS = 0.15
 
 
-def time_slice(run: Callable[[], object], seconds: float) -> float:
+#: "cpu" is what all threads of the engine's process have used together.
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+
+
+def time_slice(run: Callable[[], object], seconds: float, clock: str) -> float:
     """Milliseconds per run over a slice of at least ``seconds``, after an untimed run."""
+    now = CLOCKS[clock]
     run()
-    count, start = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - start) < seconds or count == 0:
+    count, start = 0, now()
+    while (elapsed := now() - start) < seconds or count == 0:
         run()
         count += 1
     return elapsed / count * 1e3
@@ -37,6 +42,12 @@ class WorkerError(Exception):
 class Worker:
     """A process that has called ``module.prepare(**arguments)`` and times what it returned.
 
+    Args:
+        module: the name of a module beside this file, or on the path.
+        arguments: what its prepare() takes, as far as JSON can say it.
+        environment: variables to set for the process.
+        clock: "wall" or "cpu".
+
     Raises:
         WorkerError: prepare() or the first run failed.
     """
@@ -46,9 +57,10 @@ class Worker:
         module: str,
         arguments: Mapping[str, Any],
         environment: Mapping[str, str] | None = None,
+        clock: str = "wall",
     ) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, __file__, module, json.dumps(arguments)],
+            [sys.executable, __file__, module, json.dumps(arguments), clock],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -95,7 +107,7 @@ def round_robin(workers: Mapping[str, Worker], rounds: int) -> dict[str, list[fl
     return times
 
 
-def _serve(module: str, arguments: dict[str, Any]) -> None:
+def _serve(module: str, arguments: dict[str, Any], clock: str) -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # libraries that print do not disturb the answers
     try:
@@ -106,8 +118,8 @@ def _serve(module: str, arguments: dict[str, Any]) -> None:
         print(json.dumps(message.splitlines()[0]), file=answers, flush=True)
         return
     for line in sys.stdin:
-        print(json.dumps(time_slice(run, float(line))), file=answers, flush=True)
+        print(json.dumps(time_slice(run, float(line), clock)), file=answers, flush=True)
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1], json.loads(sys.argv[2]))
+    _serve(sys.argv[1], json.loads(sys.argv[2]), sys.argv[3])

@@ -56,6 +56,12 @@ def test_ratios_are_taken_round_by_round(models: Path) -> None:
     assert rows[0].spread == 3.0
 
 
+def test_titles_tell_the_conditions(models: Path) -> None:
+    title = module("results", models).title
+    assert title("net", 1, "wall") == "net, 1 thread"
+    assert title("net", 2, "cpu", "avx2") == "net, 2 threads, CPU time, held to AVX2"
+
+
 def test_no_peer_no_ratio_and_one_round_no_spread(models: Path) -> None:
     row = module("results", models).summarize({"zeropoint int8": [3.0]})[0]
     assert row.ratio is None
@@ -182,10 +188,11 @@ def test_a_worker_answers_and_reports_failures(models: Path, tmp_path: Path) -> 
     )
     workers = module("workers", models)
     environment = {"PYTHONPATH": str(tmp_path)}
-    with workers.Worker("sleeper", {"fail": ""}, environment) as worker:
-        rounds = workers.round_robin({"a": worker}, 2)
-        assert len(rounds["a"]) == 2
-        assert min(rounds["a"]) > 0
+    for clock in workers.CLOCKS:
+        with workers.Worker("sleeper", {"fail": ""}, environment, clock) as worker:
+            rounds = workers.round_robin({"a": worker}, 2)
+            assert len(rounds["a"]) == 2
+            assert min(rounds["a"]) > 0
     with pytest.raises(workers.WorkerError, match="no such model"):
         workers.Worker("sleeper", {"fail": "exception"}, environment)
     with pytest.raises(workers.WorkerError, match="exit status 3"):
