@@ -21,8 +21,8 @@ from zeropoint.importers import (
 )
 from zeropoint.importers.onnx_context import Context, OnnxNode, UnknownShape, Unsupported
 from zeropoint.importers.onnx_dynamic import fuse_dynamic_linear
-from zeropoint.importers.onnx_folding import Folder
-from zeropoint.importers.onnx_reader import ModelSource, read_model
+from zeropoint.importers.onnx_folding import FOLDABLE, Folder
+from zeropoint.importers.onnx_reader import ModelSource, read_model, require_onnx
 
 #: ONNX operator of the ai.onnx domain -> its handler.
 HANDLERS = {
@@ -33,6 +33,8 @@ HANDLERS = {
 }
 #: The same by domain.
 DOMAINS = {"": HANDLERS, "com.microsoft": onnx_ops_microsoft.HANDLERS}
+#: All operators of the ai.onnx domain that can be imported.
+_KNOWN = frozenset(HANDLERS) | FOLDABLE | {"Constant", "Shape", "Size"}
 
 
 def import_onnx(path: str | os.PathLike[str]) -> Graph:
@@ -43,7 +45,7 @@ def import_onnx(path: str | os.PathLike[str]) -> Graph:
         FileError, ModelError, UnsupportedError, MissingExtraError: see
             :func:`zeropoint.importers.load`.
     """
-    source = read_model(os.fspath(path))
+    source = read_model(os.fspath(path), _KNOWN)
     context = Context(source)
     folder = Folder(context)
     problems: list[str] = []
@@ -84,6 +86,7 @@ def _handle(context: Context, node: OnnxNode) -> None:
     handler = DOMAINS.get(node.domain, {}).get(node.op_type)
     if handler is None:
         raise Unsupported("this operator is not supported")
+    _refuse_unknown_attributes(context, node)
     first = len(context.graph.nodes)
     try:
         handler(context, node)
@@ -91,6 +94,22 @@ def _handle(context: Context, node: OnnxNode) -> None:
         # Nothing half-made stays behind.
         del context.graph.nodes[first:]
         raise
+
+
+def _refuse_unknown_attributes(context: Context, node: OnnxNode) -> None:
+    """An attribute that the operator does not have in this opset would be ignored in silence."""
+    if node.domain:
+        return  # other domains' schemas are not in the onnx package
+    onnx = require_onnx()
+    try:
+        schema = onnx.defs.get_schema(node.proto.op_type, context.opset)
+    except onnx.defs.SchemaError:
+        raise Unsupported(f"opset {context.opset} does not have this operator") from None
+    unknown = [f"'{name}'" for name in node.attrs if name not in schema.attributes]
+    if unknown:
+        raise Unsupported(
+            f"attribute {', '.join(unknown)} is not known to this operator in opset {context.opset}"
+        )
 
 
 def _full_name(node: OnnxNode) -> str:

@@ -12,6 +12,7 @@ from zeropoint import shapes
 from zeropoint.errors import GraphError, ModelError
 from zeropoint.graph import Array, Attribute, Dim, Graph, Node, QuantParams, Value
 from zeropoint.importers.onnx_reader import ModelSource, require_onnx, tensor_array
+from zeropoint.model_checks import MAX_RANK
 from zeropoint.operators import KEEPS_QUANT, RUNTIME_PARAMETERS
 from zeropoint.transforms.layout import TO_NCHW, TO_NHWC, twin_name
 
@@ -397,6 +398,9 @@ class Context:
             raise ModelError(str(error)) from None
         if any(shape is not None and 0 in shape for shape in inferred):
             raise Unsupported("an output has no elements; empty tensors are not supported")
+        most = max((len(shape) for shape in inferred if shape is not None), default=0)
+        if most > MAX_RANK:
+            raise Unsupported(f"an output has {most} dimensions; at most {MAX_RANK} are supported")
         dtypes = dtypes or ["int64" if op == "argmax" else first.dtype] * len(outputs)
         for output, shape, dtype in zip(outputs, inferred, dtypes, strict=True):
             shape = self._refined(output, shape)

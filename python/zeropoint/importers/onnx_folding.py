@@ -17,9 +17,14 @@ from zeropoint.importers.onnx_context import Context, OnnxNode, UnknownShape, Un
 from zeropoint.importers.onnx_reader import require_onnx
 from zeropoint.shapes import broadcast
 
-#: Elements that one folded tensor may have beyond its inputs' size, and all of them together.
-LIMIT_ONE = 1 << 26
-LIMIT_ALL = 1 << 28
+#: Elements that one folded tensor may have beyond its inputs' size.
+LIMIT_ONE = 1 << 25
+#: Elements of all folded tensors together: so many, and so many for each element in the file.
+LIMIT_ALL = 1 << 27
+LIMIT_PER_ELEMENT = 8
+#: Entries of a vector of shape arithmetic with free dimensions.
+LIMIT_SYMBOLIC = 4096
+_INT64 = np.iinfo(np.int64)
 
 _ELEMENTWISE = frozenset(
     {"Abs", "Add", "And", "Cast", "Ceil", "Clip", "Cos", "Div", "Equal", "Erf", "Exp", "Floor"}
@@ -49,7 +54,8 @@ class Folder:
 
     def __init__(self, context: Context) -> None:
         self.context = context
-        self.budget = LIMIT_ALL
+        given = sum(array.size for array in context.constants.values())
+        self.budget = LIMIT_ALL + LIMIT_PER_ELEMENT * given
         self._opaque = 0
 
     def fold(self, node: OnnxNode) -> bool:
@@ -71,7 +77,10 @@ class Folder:
         if node.op_type in _SYMBOLIC and all(
             name in context.constants or name in context.partial for name in names
         ):
-            return self._follow(node)
+            try:
+                return self._follow(node)
+            except (ValueError, IndexError, OverflowError):
+                raise Unsupported("its inputs, which are shapes, do not fit together") from None
         return False
 
     # -- constants --------------------------------------------------------------------------
@@ -85,9 +94,9 @@ class Folder:
         }
         held = sum(array.size for array in arrays.values())
         size = _result_size(node, [arrays[name] for name in node.inputs if name])
-        if size > held + LIMIT_ONE or size - held > self.budget:
+        if size > held + LIMIT_ONE or size > self.budget:
             raise Unsupported(f"it computes a constant of {size} elements, which is too large")
-        self.budget -= max(size - held, 0)
+        self.budget -= size
         helper = onnx.helper
         model = helper.make_model(
             helper.make_graph(
@@ -158,12 +167,16 @@ class Folder:
 
     def _times(self, dims: list[int | str]) -> int | str:
         if all(isinstance(dim, int) for dim in dims):
-            return math.prod(dim for dim in dims if isinstance(dim, int))
+            return self._within(math.prod(dim for dim in dims if isinstance(dim, int)))
         return self._unknown()
 
     def _unknown(self) -> str:
         self._opaque += 1
         return f"?{self._opaque}"
+
+    def _within(self, number: int) -> int | str:
+        """``number``, or an unknown where it is no int64."""
+        return number if _INT64.min <= number <= _INT64.max else self._unknown()
 
     def _store(self, name: str, array: Array) -> None:
         if all(isinstance(entry, int) for entry in array.reshape(-1)):
@@ -176,6 +189,7 @@ class Folder:
         if name in self.context.partial:
             return self.context.partial[name]
         array = self.context.constants[name]
+        _check_entries(array.size)
         result = np.empty(array.shape, object)
         result.reshape(-1)[:] = [
             int(v) if float(v).is_integer() else self._unknown() for v in array.reshape(-1)
@@ -193,12 +207,16 @@ class Folder:
                 return False
             self._store(node.outputs[0], x)
         elif op == "Concat":
-            parts = [self._entries(node, i) for i in range(len(node.inputs))]
+            parts: list[Array] = []
+            for i in range(len(node.inputs)):
+                parts.append(self._entries(node, i))
+                _check_entries(sum(part.size for part in parts))
             self._store(node.outputs[0], np.concatenate(parts, axis=node.get_int("axis", 0)))
         elif op == "Gather":
             indices = self.context.constant(node, 1)
             if indices is None:
                 return False
+            _check_entries(x.size // max(len(x) if x.ndim else 1, 1) * indices.size)
             self._store_any(
                 node, np.take(x, indices.astype(np.int64), axis=node.get_int("axis", 0))
             )
@@ -223,6 +241,7 @@ class Folder:
 
     def _arithmetic(self, op: str, a: Array, b: Array) -> Array:
         a, b = np.broadcast_arrays(a, b)
+        _check_entries(a.size)
         result = np.empty(a.shape, object)
         for at in np.ndindex(a.shape):
             result[at] = self._entry(op, cast("int | str", a[at]), cast("int | str", b[at]))
@@ -232,13 +251,18 @@ class Folder:
         if isinstance(a, int) and isinstance(b, int):
             if op == "Div":
                 return _truncated(a, b) if b else self._unknown()
-            return {"Add": a + b, "Sub": a - b, "Mul": a * b}[op]
+            return self._within({"Add": a + b, "Sub": a - b, "Mul": a * b}[op])
         neutral = 1 if op in ("Mul", "Div") else 0
         if b == neutral:
             return a
         if a == neutral and op in ("Add", "Mul"):
             return b
         return self._unknown()
+
+
+def _check_entries(count: int) -> None:
+    if count > LIMIT_SYMBOLIC:
+        raise Unsupported(f"it computes a shape of {count} entries, which is too large")
 
 
 def _truncated(a: int, b: int) -> int:
@@ -264,6 +288,10 @@ def _result_size(node: OnnxNode, arrays: list[Array]) -> int:
     """An upper bound for the elements of the result, found without computing it."""
     held = sum(array.size for array in arrays)
     op = node.op_type
+    if op == "Split" and node.get_int("num_outputs", len(node.outputs)) != len(node.outputs):
+        raise Unsupported("'num_outputs' is not the number of outputs")
+    if op == "Cast" and node.get_int("to") == require_onnx().TensorProto.STRING:
+        raise Unsupported("strings are not supported")
     try:
         if op in _ELEMENTWISE:
             shape: tuple[Any, ...] = ()

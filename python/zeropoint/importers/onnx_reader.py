@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,16 +16,12 @@ import numpy as np
 
 from zeropoint.errors import FileError, MissingExtraError, ModelError, UnsupportedError
 from zeropoint.graph import Array, Dim
+from zeropoint.importers.onnx_inference import infer_shapes
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 OLDEST_OPSET = 7
-#: Initializers above this many elements are shown to shape inference by shape alone.
-_SMALL = 4096
-#: Operators whose result is as large as their input says. ONNX's inference computes some of them
-#: element by element, without a bound; constant folding here has one.
-_UNBOUNDED = frozenset({"ConstantOfShape", "Expand", "Range", "Tile"})
 
 #: The types that graph inputs may have, and ONNX's names for them.
 _INPUT_KINDS = {"float32": "FLOAT", "int64": "INT64", "int8": "INT8"}
@@ -68,8 +65,11 @@ def require_onnx() -> Any:
     return onnx
 
 
-def read_model(path: str) -> ModelSource:
-    """Reads and checks the file; FileError, ModelError or UnsupportedError where it fails."""
+def read_model(path: str, supported: Container[str]) -> ModelSource:
+    """Reads and checks the file; FileError, ModelError or UnsupportedError where it fails.
+
+    ``supported`` are the operators that can be imported: shapes are inferred for these alone.
+    """
     onnx = require_onnx()
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
@@ -88,6 +88,7 @@ def read_model(path: str) -> ModelSource:
     del content
     if not model.HasField("graph") or not (model.graph.node or model.graph.output):
         raise ModelError(f"{path}: not an ONNX file: it holds no graph")
+    _check_text(model, path)
     source = ModelSource(
         path, model.graph.name or os.path.basename(path), _opset(onnx, model, path)
     )
@@ -108,8 +109,27 @@ def read_model(path: str) -> ModelSource:
     if not source.outputs or len(set(source.outputs)) != len(source.outputs):
         raise ModelError(f"{path}: the graph has no outputs, or one output twice")
     source.nodes = _ordered(list(model.graph.node), source)
-    source.symbols = _infer_shapes(onnx, model, source)
+    source.symbols = infer_shapes(onnx, model, source, _INPUT_KINDS, supported)
     return source
+
+
+def _check_text(model: ModelProto, path: str) -> None:
+    """Names must be text: where bytes are no UTF-8, protobuf hands out the bytes themselves."""
+    graph = model.graph
+    texts: list[object] = [graph.name, *(entry.domain for entry in model.opset_import)]
+    for node in graph.node:
+        texts += [node.name, node.op_type, node.domain, *node.input, *node.output]
+        texts += [attribute.name for attribute in node.attribute]
+    for tensor in graph.initializer:
+        texts.append(tensor.name)
+        for entry in tensor.external_data:
+            texts += [entry.key, entry.value]
+    for info in (*graph.input, *graph.output):
+        texts.append(info.name)
+        texts += [dim.dim_param for dim in info.type.tensor_type.shape.dim]
+    for text in texts:
+        if not isinstance(text, str):
+            raise ModelError(f"{path}: the name {text!r} is not valid UTF-8; the file is damaged")
 
 
 def _opset(onnx: Any, model: ModelProto, path: str) -> int:
@@ -285,52 +305,3 @@ def _external_array(onnx: Any, tensor: TensorProto, path: str) -> Array:
     if len(content) != need:
         raise ModelError(f"{what}: '{location}' ended early")
     return np.frombuffer(content, dtype).reshape(tuple(tensor.dims))
-
-
-# -- shape inference --------------------------------------------------------------------------
-
-
-def _infer_shapes(
-    onnx: Any, model: ModelProto, source: ModelSource
-) -> dict[str, tuple[int | str, ...]]:
-    """ONNX's own shape inference, run on a copy without weights and without the file's claims."""
-    slim = onnx.ModelProto()
-    slim.ir_version = model.ir_version
-    slim.opset_import.extend(model.opset_import)
-    slim.graph.name = "shapes"
-    slim.graph.node.extend(node for node in source.nodes if node.op_type not in _UNBOUNDED)
-    for name, (dtype, shape) in source.inputs.items():
-        kind = getattr(onnx.TensorProto, _INPUT_KINDS[dtype])
-        info = next(i for i in model.graph.input if i.name == name)
-        dims: list[int | str] = []
-        for i, (dim, proto) in enumerate(zip(shape, info.type.tensor_type.shape.dim, strict=True)):
-            dims.append(dim if dim is not None else proto.dim_param or f"{name}.{i}")
-        slim.graph.input.append(onnx.helper.make_tensor_value_info(name, kind, dims))
-    for name, array in source.constants.items():
-        try:
-            kind = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
-        except (KeyError, ValueError):
-            continue
-        if array.size <= _SMALL:
-            slim.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
-        else:
-            slim.graph.input.append(
-                onnx.helper.make_tensor_value_info(name, kind, list(array.shape))
-            )
-    for name in source.outputs:
-        slim.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
-    try:
-        inferred = onnx.shape_inference.infer_shapes(slim, strict_mode=False, data_prop=True)
-    except (ValueError, RuntimeError, TypeError, onnx.shape_inference.InferenceError):
-        # Not fatal: each operator's shape is checked again when it is imported, with a message
-        # that names the node.
-        return {}
-    symbols: dict[str, tuple[int | str, ...]] = {}
-    graph = inferred.graph
-    for info in [*graph.input, *graph.value_info, *graph.output]:
-        if info.type.HasField("tensor_type") and info.type.tensor_type.HasField("shape"):
-            symbols[info.name] = tuple(
-                dim.dim_value if dim.HasField("dim_value") else dim.dim_param or f"{info.name}.{i}"
-                for i, dim in enumerate(info.type.tensor_type.shape.dim)
-            )
-    return symbols

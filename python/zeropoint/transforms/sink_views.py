@@ -18,13 +18,23 @@ _SINKABLE = (UNARY - {"prelu"}) | {"add", "sub", "mul"}
 
 def apply(graph: Graph) -> None:
     """Shapes must be inferred."""
-    changed = True
-    while changed:
-        changed = any(_sink(graph, node) for node in list(graph.nodes) if node.op in _SINKABLE)
+    while _sink_one(graph):
+        pass
 
 
-def _sink(graph: Graph, node: Node) -> bool:
+def _sink_one(graph: Graph) -> bool:
+    """Makes the first change that can be made; False when there is none."""
     producers, consumers = graph.producers(), graph.consumers()
+    return any(
+        _sink(graph, node, producers, consumers)
+        for node in list(graph.nodes)
+        if node.op in _SINKABLE
+    )
+
+
+def _sink(
+    graph: Graph, node: Node, producers: dict[str, Node], consumers: dict[str, list[Node]]
+) -> bool:
     activations = [n for n in node.inputs if not graph.values[n].is_constant]
     constants = [n for n in node.inputs if graph.values[n].is_constant]
     views = [producers.get(name) for name in activations]
