@@ -416,10 +416,9 @@ def _unsqueeze(node: Node, shapes: list[MaybeShape]) -> list[MaybeShape]:
     rank = len(x) + len(axes)
     if len(set(axes)) != len(axes):
         raise _ShapeError(f"axes {axes} repeat")
-    for axis in axes:
-        _axis(axis, rank)
+    ones = {_axis(axis, rank) for axis in axes}
     rest = iter(x)
-    return [tuple(1 if i in axes else next(rest) for i in range(rank))]
+    return [tuple(1 if i in ones else next(rest) for i in range(rank))]
 
 
 def _transpose(node: Node, shapes: list[MaybeShape]) -> list[MaybeShape]:
