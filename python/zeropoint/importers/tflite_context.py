@@ -117,6 +117,12 @@ class Context:
             shape = tensor.signature if free else tensor.shape
             self.graph.add_value(self._value(tensor, self._names[index], shape))
             self.graph.inputs.append(self._names[index])
+        # The caller hands over and gets what the file says.
+        self.graph.unsigned = {
+            self._names[index]
+            for index in (*model.inputs, *model.outputs)
+            if model.tensors[index].dtype == "uint8"
+        }
 
     def _value(self, tensor: Tensor, name: str, shape: tuple[Dim, ...] | None) -> Value:
         dtype = _DTYPES.get(tensor.dtype)

@@ -68,6 +68,8 @@ def _spec(x: tuple[Dim, ...], target: list[int | None]) -> list[int]:
             spec[0] = 0
     if spec.count(-1) > 1:
         raise FreeShape(f"the new shape {target} depends on dimensions that are free")
+    if None in x and -1 not in spec and 0 not in spec:
+        raise FreeShape(f"the new shape {target} fixes a dimension that is free")
     return spec
 
 

@@ -140,7 +140,7 @@ class _Reader:
         self.schema, self.path, self.content = schema, path, content
         self.kinds = _constants(schema.BuiltinOperator)
         self.types = {v: k.lower() for v, k in _constants(schema.TensorType).items()}
-        self.option_types = {v: k for k, v in vars(schema.BuiltinOptions).items()}
+        self.option_types = _constants(schema.BuiltinOptions)
         # Honest files share little; see the module's first lines.
         self.entries_left = 16 * len(content) + 2**16
         self.bytes_left = 16 * len(content) + 2**26
