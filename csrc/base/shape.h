@@ -17,6 +17,7 @@ enum class DType : uint8_t {
   s8,   // quantized: activations (held as act_t inside a session) and weights
   s32,  // accumulators, biases
   s64,  // indices (argmax)
+  u8,   // int8 values as callers may see them, q + 128: at a session's border only
 };
 
 inline int64_t dtype_size(DType t) {
@@ -25,6 +26,7 @@ inline int64_t dtype_size(DType t) {
     case DType::s32:
       return 4;
     case DType::s8:
+    case DType::u8:
       return 1;
     case DType::s64:
       return 8;
@@ -42,6 +44,8 @@ inline const char* dtype_name(DType t) {
       return "int32";
     case DType::s64:
       return "int64";
+    case DType::u8:
+      return "uint8";
   }
   return "?";
 }

@@ -21,21 +21,26 @@ struct PySession {
   std::unique_ptr<Session> session;
 };
 
-std::unique_ptr<Session> make_session(Model model, int threads, Isa isa) {
-  return std::make_unique<Session>(std::move(model), threads, isa);
+using Named = std::vector<std::pair<std::string, std::string>>;
+
+std::unique_ptr<Session> make_session(Model model, int threads, Isa isa, const std::string& io,
+                                      const Named& named_io) {
+  return std::make_unique<Session>(std::move(model), threads, isa, BorderRequest{io, named_io});
 }
 
-std::unique_ptr<PySession> from_file(const py::bytes& path, int threads, const std::string& isa) {
+std::unique_ptr<PySession> from_file(const py::bytes& path, int threads, const std::string& isa,
+                                     const std::string& io, const Named& named_io) {
   const std::string name = path;
   auto made = std::make_unique<PySession>();
   const py::gil_scoped_release release;
   const Isa level = resolve_isa(isa);
-  made->session = make_session(read_model_file(name), threads, level);
+  made->session = make_session(read_model_file(name), threads, level, io, named_io);
   return made;
 }
 
 std::unique_ptr<PySession> from_bytes(const py::bytes& content, const std::string& source,
-                                      int threads, const std::string& isa) {
+                                      int threads, const std::string& isa, const std::string& io,
+                                      const Named& named_io) {
   auto made = std::make_unique<PySession>();
   made->content = content;
   MemoryBlock block;
@@ -45,16 +50,19 @@ std::unique_ptr<PySession> from_bytes(const py::bytes& content, const std::strin
   std::unique_ptr<Session> session;
   {
     const py::gil_scoped_release release;
-    session = make_session(read_model(block, source), threads, level);
+    session = make_session(read_model(block, source), threads, level, io, named_io);
   }
   made->session = std::move(session);
   return made;
 }
 
-py::list tensor_infos(const std::vector<const ValueInfo*>& values) {
+// Name, dtype as callers see it, and shape.
+py::list tensor_infos(const Session& session, bool inputs) {
   py::list infos;
-  for (const ValueInfo* value : values) {
-    infos.append(py::make_tuple(value->name, dtype_name(value->dtype), shape_tuple(value->shape)));
+  const auto& values = inputs ? session.model().inputs : session.model().outputs;
+  for (size_t i = 0; i < values.size(); ++i) {
+    const DType dtype = inputs ? session.input_dtype(i) : session.output_dtype(i);
+    infos.append(py::make_tuple(values[i]->name, dtype_name(dtype), shape_tuple(values[i]->shape)));
   }
   return infos;
 }
@@ -78,7 +86,7 @@ struct Call {
     for (size_t i = 0; i < arrays.size(); ++i) {
       // The Python class has checked all this and given better messages; memory safety does not
       // depend on it.
-      if (i >= wanted.size() || !arrays[i].dtype().equal(numpy_dtype(wanted[i]->dtype)) ||
+      if (i >= wanted.size() || !arrays[i].dtype().equal(numpy_dtype(session.input_dtype(i))) ||
           !(arrays[i].flags() & py::array::c_style)) {
         throw Error(ErrorCode::invalid_argument,
                     "input " + std::to_string(i) + " is not a C-contiguous array of its dtype");
@@ -91,7 +99,7 @@ struct Call {
       plan = session.plan(shapes);
     }
     for (size_t i = 0; i < session.model().outputs.size(); ++i) {
-      results.emplace_back(numpy_dtype(session.model().outputs[i]->dtype),
+      results.emplace_back(numpy_dtype(session.output_dtype(i)),
                            numpy_shape(session.output_shape(*plan, i)));
       outputs.push_back(results.back().mutable_data());
     }
@@ -186,13 +194,15 @@ py::dict memory(const PySession& self, const Shapes& shapes) {
 
 void bind_session(py::module_& m) {
   py::class_<PySession>(m, "Session")
-      .def_static("from_file", from_file, py::arg("path"), py::arg("threads"), py::arg("isa"))
+      .def_static("from_file", from_file, py::arg("path"), py::arg("threads"), py::arg("isa"),
+                  py::arg("io") = "as_file", py::arg("named_io") = Named{})
       .def_static("from_bytes", from_bytes, py::arg("content"), py::arg("source"),
-                  py::arg("threads"), py::arg("isa"))
-      .def_property_readonly(
-          "inputs", [](const PySession& s) { return tensor_infos(s.session->model().inputs); })
-      .def_property_readonly(
-          "outputs", [](const PySession& s) { return tensor_infos(s.session->model().outputs); })
+                  py::arg("threads"), py::arg("isa"), py::arg("io") = "as_file",
+                  py::arg("named_io") = Named{})
+      .def_property_readonly("inputs",
+                             [](const PySession& s) { return tensor_infos(*s.session, true); })
+      .def_property_readonly("outputs",
+                             [](const PySession& s) { return tensor_infos(*s.session, false); })
       .def_property_readonly("name", [](const PySession& s) { return s.session->model().name; })
       .def_property_readonly("producer",
                              [](const PySession& s) { return s.session->model().producer; })

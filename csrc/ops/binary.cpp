@@ -1,7 +1,7 @@
-// add, sub, mul, div: NumPy broadcasting, either side may be a constant.
+// add, sub, mul, div, max, min: NumPy broadcasting, either side may be a constant.
 //
 // float32: one rounded operation an element, then the fused clip. int8: the arithmetic of
-// quant/requantize.h; there is no int8 division.
+// quant/requantize.h; div, max and min have no int8 form.
 #include <memory>
 #include <utility>
 
@@ -127,7 +127,7 @@ std::unique_ptr<Op> make_binary(const NodeInfo& node, const OpContext& context,
                                 ef::Binary function) {
   expect_inputs(node, 2, 2);
   expect_outputs(node, 1);
-  if (function == ef::Binary::div) expect_float_only(node);
+  if (function >= ef::Binary::div) expect_float_only(node);
   if (expect_float_or_int8(node)) return std::make_unique<BinaryS8>(node, context, function);
   return std::make_unique<BinaryF32>(node, context, function);
 }
@@ -142,6 +142,12 @@ std::unique_ptr<Op> make_sub(const NodeInfo& node, const OpContext& context) {
 }
 std::unique_ptr<Op> make_mul(const NodeInfo& node, const OpContext& context) {
   return make_binary(node, context, ef::Binary::mul);
+}
+std::unique_ptr<Op> make_max(const NodeInfo& node, const OpContext& context) {
+  return make_binary(node, context, ef::Binary::max);
+}
+std::unique_ptr<Op> make_min(const NodeInfo& node, const OpContext& context) {
+  return make_binary(node, context, ef::Binary::min);
 }
 std::unique_ptr<Op> make_div(const NodeInfo& node, const OpContext& context) {
   return make_binary(node, context, ef::Binary::div);

@@ -102,6 +102,9 @@ QuantParams quant_of(const ValueInfo& value) {
 void expect_same_meaning(const ValueInfo& input, const ValueInfo& output) {
   expect_same_dtype(input, output);
   if (input.dtype != DType::s8) return;
+  // Run-time parameters belong to both.
+  const bool plain = input.is_constant() ? input.constant->scales.empty() : !input.quantized;
+  if (plain && !output.quantized) return;
   const QuantParams x = quant_of(input);
   const QuantParams y = quant_of(output);
   if (!(x == y)) {
@@ -138,6 +141,12 @@ OutputClamp fused_clamp(const NodeInfo& node) {
   clamp.qmin = static_cast<int32_t>(qmin) + kActOffset;
   clamp.qmax = static_cast<int32_t>(qmax) + kActOffset;
   return clamp;
+}
+
+void expect_no_activation(const NodeInfo& node) {
+  if (node.attributes.has("qmin") || node.attributes.has("qmax")) {
+    fail("the output is int32, raw accumulators, which no fused clip (qmin, qmax) can act on");
+  }
 }
 
 FloatClip fused_clip(const Attributes& attributes) {

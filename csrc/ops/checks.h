@@ -37,6 +37,8 @@ float checked_multiplier(float multiplier);
 // The full range of an int8 output, or the fused one of the attributes qmin and qmax.
 OutputClamp full_clamp(const ValueInfo& output);
 OutputClamp fused_clamp(const NodeInfo& node);
+// Raw int32 accumulators have no fused activation: Error for qmin and qmax.
+void expect_no_activation(const NodeInfo& node);
 
 // The fused clip of a float32 operator: attributes clip_min and clip_max; infinite where absent.
 struct FloatClip {

@@ -10,12 +10,16 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <optional>
 
+#include "kernels/accumulator_s32/accumulator_s32.h"
 #include "kernels/depthwise_f32/depthwise_f32.h"
 #include "kernels/depthwise_s8/depthwise_s8.h"
 #include "ops/factories.h"
 #include "ops/layer_weights.h"
+#include "ops/plan.h"
 #include "ops/window.h"
+#include "ops/zero_point.h"
 
 namespace zeropoint {
 namespace {
@@ -77,10 +81,14 @@ std::vector<int32_t> repeat_taps(const std::vector<int32_t>& offsets, int taps, 
 
 // -- GEMM form -------------------------------------------------------------------------------
 
-template <typename T>
+// T is the activation type; Y that of the output: T, or int32_t for raw accumulators. With
+// `runtime_zero_point` (conv_integer) the zero point of x is input 2: padding holds it, and its
+// term, zero_point * (sum of a channel's weights), is taken off the accumulators afterwards.
+template <typename T, typename Y = T>
 class GemmConv final : public Op {
  public:
-  GemmConv(const NodeInfo& node, const LayerWeights<T>& weights, const OpContext& context)
+  GemmConv(const NodeInfo& node, const LayerWeights<T>& weights, const OpContext& context,
+           bool runtime_zero_point = false)
       : shape_(node, weights),
         threads_(context.threads),
         depth_(weights.depth),
@@ -92,9 +100,22 @@ class GemmConv final : public Op {
     repeat_ = weights.repeat;
     pack_blocks(weights, context.isa);
     pad_row_ = filled_buffer<T>(block_depth_, pad_value_);
+    if (runtime_zero_point) {
+      zero_point_.emplace(node.optional_input(2));
+      finisher_ = &accumulator_s32::select(context.isa);
+      const int64_t k = int64_t{weights.taps} * weights.depth;
+      for (int c = 0; c < weights.n; ++c) {
+        int32_t sum = 0;
+        for (int64_t i = 0; i < k; ++i) {
+          sum += static_cast<int32_t>(weights.values[static_cast<size_t>(c * k + i)]);
+        }
+        channel_sums_.push_back(sum);
+      }
+    }
   }
 
   std::vector<Shape> infer(const std::vector<Shape>& inputs) const override {
+    if (zero_point_ && inputs.size() > 2) zero_point_->check_shape(inputs[2], 1, "x");
     return shape_.infer(inputs);
   }
   std::unique_ptr<Plan> plan(const std::vector<Shape>& inputs,
@@ -154,12 +175,15 @@ class GemmConv final : public Op {
   int block_n_ = 0, block_depth_ = 0;
   std::vector<PackedGemm<T>> blocks_;
   AlignedBuffer pad_row_;
+  std::optional<ZeroPoint> zero_point_;
+  const accumulator_s32::Kernel* finisher_ = nullptr;
+  std::vector<int32_t> channel_sums_;
 };
 
-template <typename T>
-class GemmConv<T>::ConvPlan final : public Plan {
+template <typename T, typename Y>
+class GemmConv<T, Y>::ConvPlan final : public Plan {
  public:
-  ConvPlan(const GemmConv& op, const Shape& x, const Shape& y) : op_(op) {
+  ConvPlan(const GemmConv& op, const Shape& x, const Shape& y, size_t inputs) : op_(op) {
     const Window& window = op.shape_.window;
     images_ = y[0];
     rows_ = y[1] * y[2];
@@ -175,7 +199,11 @@ class GemmConv<T>::ConvPlan final : public Plan {
                              static_cast<int>(window.taps()), op.repeat_);
     }
     gemm_scratch_ = op.blocks_[0].scratch_bytes() * static_cast<size_t>(op.threads_);
-    scratch_bytes = gemm_scratch_ + padded_bytes_;
+    if (op.zero_point_) {
+      has_zero_point_ = inputs > 2;
+      pad_row_bytes_ = round_up<size_t>(static_cast<size_t>(op.block_depth_) + kOverreadBytes, 64);
+    }
+    scratch_bytes = gemm_scratch_ + pad_row_bytes_ + padded_bytes_;
     macs = op.shape_.macs(y, op.depth_);
     kernel = op.blocks_[0].kernel_name();
     isa = op.blocks_[0].kernel_isa();
@@ -183,12 +211,21 @@ class GemmConv<T>::ConvPlan final : public Plan {
 
   void run(const void* const* inputs, void* const* outputs, RunContext& context) const override {
     const T* x = static_cast<const T*>(inputs[0]);
-    T* y = static_cast<T*>(outputs[0]);
-    T* padded = reinterpret_cast<T*>(static_cast<char*>(context.scratch) + gemm_scratch_);
+    Y* y = static_cast<Y*>(outputs[0]);
+    char* const own = static_cast<char*>(context.scratch) + gemm_scratch_;
+    T* padded = reinterpret_cast<T*>(own + pad_row_bytes_);
+    const T* pad_row = op_.pad_row_.template as<T>();
+    T pad_value = op_.pad_value_;
+    if (op_.zero_point_) {
+      pad_value = static_cast<T>(*op_.zero_point_->stored(has_zero_point_ ? inputs[2] : nullptr));
+      T* filled = reinterpret_cast<T*>(own);
+      std::fill_n(filled, pad_row_bytes_ / sizeof(T), pad_value);
+      pad_row = filled;
+    }
     for (int64_t image = 0; image < images_; ++image, x += x_image_, y += y_image_) {
       const T* base = x;
       if (padded_bytes_ != 0) {
-        copy_padded(x, padded, context.pool);
+        copy_padded(x, padded, pad_value, context.pool);
         base = padded;
       }
       for (size_t b = 0; b < op_.blocks_.size(); ++b) {
@@ -196,11 +233,14 @@ class GemmConv<T>::ConvPlan final : public Plan {
         rows.base = base + b * static_cast<size_t>(op_.block_depth_);
         rows.stride = op_.shape_.in_channels;
         rows.offsets = offsets_.empty() ? nullptr : offsets_.data();
-        rows.pad_row = op_.pad_row_.template as<T>();
+        rows.pad_row = pad_row;
         rows.taps = op_.taps_;
         rows.depth = op_.block_depth_;
         run_parallel(op_.blocks_[b], rows, y + b * static_cast<size_t>(op_.block_n_),
                      op_.shape_.out_channels, rows_, context.pool, context.scratch);
+      }
+      if constexpr (std::is_same_v<Y, int32_t>) {
+        if (op_.zero_point_) correct(y, static_cast<int32_t>(pad_value), context.pool);
       }
     }
   }
@@ -233,7 +273,22 @@ class GemmConv<T>::ConvPlan final : public Plan {
     }
   }
 
-  void copy_padded(const T* x, T* padded, ThreadPool& pool) const {
+  void correct(int32_t* y, int32_t zero_point, ThreadPool& pool) const {
+    const int64_t n = op_.shape_.out_channels;
+    pool.parallel_for(rows_, grain_for(0.1 * static_cast<double>(n)),
+                      [&](int64_t begin, int64_t end, int) {
+                        accumulator_s32::Correction acc;
+                        acc.column_sums = op_.channel_sums_.data();
+                        acc.zero_a = zero_point;
+                        acc.n = n;
+                        for (int64_t r = begin; r < end; ++r) {
+                          acc.raw = y + r * n;
+                          op_.finisher_->correct(acc, y + r * n);
+                        }
+                      });
+  }
+
+  void copy_padded(const T* x, T* padded, T pad_value, ThreadPool& pool) const {
     const Window& window = op_.shape_.window;
     const int64_t top = window.pads[0];
     const int64_t left = std::min(window.pads[1] * op_.shape_.in_channels, padded_row_);
@@ -243,12 +298,12 @@ class GemmConv<T>::ConvPlan final : public Plan {
       for (int64_t r = begin; r < end; ++r) {
         T* to = padded + r * padded_row_;
         if (r < top || r - top >= height_) {
-          std::fill_n(to, padded_row_, op_.pad_value_);
+          std::fill_n(to, padded_row_, pad_value);
           continue;
         }
-        std::fill_n(to, left, op_.pad_value_);
+        std::fill_n(to, left, pad_value);
         std::memcpy(to + left, x + (r - top) * row_, static_cast<size_t>(copied) * sizeof(T));
-        std::fill(to + left + copied, to + padded_row_, op_.pad_value_);
+        std::fill(to + left + copied, to + padded_row_, pad_value);
       }
     });
   }
@@ -259,12 +314,15 @@ class GemmConv<T>::ConvPlan final : public Plan {
   // Row-merged form: rows of the image, and of its padded copy, in elements.
   int64_t height_ = 0, row_ = 0, padded_height_ = 0, padded_row_ = 0;
   size_t gemm_scratch_ = 0, padded_bytes_ = 0;
+  // With a zero point of run time: the padding row, after the GEMM's scratch.
+  size_t pad_row_bytes_ = 0;
+  bool has_zero_point_ = false;
 };
 
-template <typename T>
-std::unique_ptr<Plan> GemmConv<T>::plan(const std::vector<Shape>& inputs,
-                                        const std::vector<Shape>& outputs) const {
-  return std::make_unique<ConvPlan>(*this, inputs[0], outputs[0]);
+template <typename T, typename Y>
+std::unique_ptr<Plan> GemmConv<T, Y>::plan(const std::vector<Shape>& inputs,
+                                           const std::vector<Shape>& outputs) const {
+  return std::make_unique<ConvPlan>(*this, inputs[0], outputs[0], inputs.size());
 }
 
 // -- depthwise form --------------------------------------------------------------------------
@@ -426,11 +484,26 @@ std::unique_ptr<Op> make_conv2d(const NodeInfo& node, const OpContext& context) 
   return make_by_precision(node, [&](auto element) -> std::unique_ptr<Op> {
     using T = decltype(element);
     const LayerWeights<T> weights = read_layer_weights<T>(node);
+    if constexpr (!std::is_same_v<T, float>) {
+      if (node.output().dtype == DType::s32) {
+        return std::make_unique<GemmConv<T, int32_t>>(node, weights, context);
+      }
+    }
     if (weights.depth == 1 && weights.n == node.attributes.get_int("groups", 1)) {
       return std::make_unique<DepthwiseConv<T>>(node, weights, context);
     }
     return std::make_unique<GemmConv<T>>(node, weights, context);
   });
+}
+
+std::unique_ptr<Op> make_conv_integer(const NodeInfo& node, const OpContext& context) {
+  expect_inputs(node, 2, 4);
+  expect_outputs(node, 1);
+  expect_dtype(node.input(0), DType::s8);
+  expect_dtype(node.output(), DType::s32);
+  expect_no_activation(node);
+  return std::make_unique<GemmConv<act_t, int32_t>>(node, read_integer_layer_weights(node), context,
+                                                    true);
 }
 
 }  // namespace zeropoint

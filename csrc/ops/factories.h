@@ -11,11 +11,19 @@ std::unique_ptr<Op> make_conv2d(const NodeInfo& node, const OpContext& context);
 std::unique_ptr<Op> make_conv_transpose2d(const NodeInfo& node, const OpContext& context);
 std::unique_ptr<Op> make_linear(const NodeInfo& node, const OpContext& context);
 std::unique_ptr<Op> make_matmul(const NodeInfo& node, const OpContext& context);
+// matmul_integer.cpp
+std::unique_ptr<Op> make_matmul_int8(const NodeInfo& node, const OpContext& context);
+std::unique_ptr<Op> make_matmul_integer(const NodeInfo& node, const OpContext& context);
+std::unique_ptr<Op> make_conv_integer(const NodeInfo& node, const OpContext& context);
+std::unique_ptr<Op> make_dynamic_quantize(const NodeInfo& node, const OpContext& context);
+std::unique_ptr<Op> make_dynamic_linear(const NodeInfo& node, const OpContext& context);
 
 // binary.cpp
 std::unique_ptr<Op> make_add(const NodeInfo& node, const OpContext& context);
 std::unique_ptr<Op> make_sub(const NodeInfo& node, const OpContext& context);
 std::unique_ptr<Op> make_mul(const NodeInfo& node, const OpContext& context);
+std::unique_ptr<Op> make_max(const NodeInfo& node, const OpContext& context);
+std::unique_ptr<Op> make_min(const NodeInfo& node, const OpContext& context);
 std::unique_ptr<Op> make_div(const NodeInfo& node, const OpContext& context);
 
 // unary.cpp: every operator of operators.py's UNARY; the node's name tells which.
@@ -49,6 +57,8 @@ std::unique_ptr<Op> make_slice(const NodeInfo& node, const OpContext& context);
 std::unique_ptr<Op> make_split(const NodeInfo& node, const OpContext& context);
 
 std::unique_ptr<Op> make_argmax(const NodeInfo& node, const OpContext& context);
+std::unique_ptr<Op> make_layer_norm(const NodeInfo& node, const OpContext& context);
+std::unique_ptr<Op> make_cast(const NodeInfo& node, const OpContext& context);
 std::unique_ptr<Op> make_softmax(const NodeInfo& node, const OpContext& context);
 
 }  // namespace zeropoint

@@ -33,10 +33,9 @@ PackedGemm<float> LayerWeights<float>::pack(const float* weights, int n_begin, i
   return PackedGemm<float>(args, clip, isa);
 }
 
-template <>
-LayerWeights<act_t> read_layer_weights<act_t>(const NodeInfo& node) {
-  const ValueInfo &x = node.input(0), &y = node.output();
-  QuantizedWeights q = read_quantized_weights(x, node.input(1), node.optional_input(2), y);
+namespace {
+
+LayerWeights<act_t> to_layer(QuantizedWeights&& q, const std::string& name) {
   LayerWeights<act_t> layer;
   layer.n = q.n;
   layer.taps = q.taps;
@@ -45,10 +44,29 @@ LayerWeights<act_t> read_layer_weights<act_t>(const NodeInfo& node) {
   layer.values = std::move(q.values);
   layer.bias_s32 = std::move(q.bias);
   layer.multiplier = std::move(q.multiplier);
-  layer.clamp = output_clamp(node, y);
-  layer.pad_value = static_cast<act_t>(x.quant.zero_point);
-  layer.name = node.input(1).name;
+  layer.name = name;
   return layer;
+}
+
+}  // namespace
+
+template <>
+LayerWeights<act_t> read_layer_weights<act_t>(const NodeInfo& node) {
+  const ValueInfo &x = node.input(0), &w = node.input(1), &y = node.output();
+  LayerWeights<act_t> layer =
+      to_layer(read_quantized_weights(x, w, node.optional_input(2), y), w.name);
+  if (y.dtype == DType::s32) {
+    expect_no_activation(node);
+  } else {
+    layer.clamp = fused_clamp(node);
+  }
+  layer.pad_value = static_cast<act_t>(x.quant.zero_point);
+  return layer;
+}
+
+LayerWeights<act_t> read_integer_layer_weights(const NodeInfo& node) {
+  const ValueInfo& w = node.input(1);
+  return to_layer(read_integer_weights(w, node.optional_input(3)), w.name);
 }
 
 template <>
@@ -76,7 +94,7 @@ LayerWeights<float> read_layer_weights<float>(const NodeInfo& node) {
   const float* data = w.constant->as<float>();
   layer.values.assign(data, data + count);
   layer.bias_f32 = read_float_bias(node.optional_input(2), layer.n);
-  layer.clip = float_clip(node);
+  layer.clip = fused_clip(node.attributes);
   layer.name = w.name;
   return layer;
 }

@@ -44,6 +44,9 @@ template <>
 LayerWeights<act_t> read_layer_weights<act_t>(const NodeInfo& node);
 template <>
 LayerWeights<float> read_layer_weights<float>(const NodeInfo& node);
+// Of a node whose zero points are inputs 2 (of x, known at run time) and 3 (of the weights, a
+// constant): for int32 outputs only, with a pad value and a folded zero point of 0.
+LayerWeights<act_t> read_integer_layer_weights(const NodeInfo& node);
 
 // `count` copies of `value`, readable kOverreadBytes past the end.
 template <typename T>

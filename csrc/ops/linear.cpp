@@ -9,7 +9,8 @@
 namespace zeropoint {
 namespace {
 
-template <typename T>
+// T is the activation type; Y that of the output: T, or int32_t for raw accumulators.
+template <typename T, typename Y = T>
 class Linear final : public Op {
  public:
   Linear(const NodeInfo& node, const OpContext& context)
@@ -71,7 +72,7 @@ class Linear final : public Op {
       rows.offsets = offsets_.empty() ? nullptr : offsets_.data();
       rows.taps = op_.repeat_;
       rows.depth = op_.depth_;
-      run_parallel(op_.gemm_, rows, static_cast<T*>(outputs[0]), op_.gemm_.n(), rows_, context.pool,
+      run_parallel(op_.gemm_, rows, static_cast<Y*>(outputs[0]), op_.gemm_.n(), rows_, context.pool,
                    context.scratch);
     }
 
@@ -90,7 +91,13 @@ class Linear final : public Op {
 
 std::unique_ptr<Op> make_linear(const NodeInfo& node, const OpContext& context) {
   return make_by_precision(node, [&](auto element) -> std::unique_ptr<Op> {
-    return std::make_unique<Linear<decltype(element)>>(node, context);
+    using T = decltype(element);
+    if constexpr (!std::is_same_v<T, float>) {
+      if (node.output().dtype == DType::s32) {
+        return std::make_unique<Linear<T, int32_t>>(node, context);
+      }
+    }
+    return std::make_unique<Linear<T>>(node, context);
   });
 }
 

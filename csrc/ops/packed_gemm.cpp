@@ -18,12 +18,25 @@ PackedGemm<act_t>::PackedGemm(const gemm_s8::PackArgs& weights, const OutputClam
 void PackedGemm<act_t>::run(const Rows<act_t>& a, act_t* c, ptrdiff_t c_stride, int64_t m_begin,
                             int64_t m_end, int n_begin, int n_end, void* scratch) const {
   gemm_s8::RunArgs args;
+  args.c = c;
+  args.clamp = clamp_;
+  run(args, a, c_stride, m_begin, m_end, n_begin, n_end, scratch);
+}
+
+void PackedGemm<act_t>::run(const Rows<act_t>& a, int32_t* c, ptrdiff_t c_stride, int64_t m_begin,
+                            int64_t m_end, int n_begin, int n_end, void* scratch) const {
+  gemm_s8::RunArgs args;
+  args.c_s32 = c;
+  run(args, a, c_stride, m_begin, m_end, n_begin, n_end, scratch);
+}
+
+void PackedGemm<act_t>::run(gemm_s8::RunArgs& args, const Rows<act_t>& a, ptrdiff_t c_stride,
+                            int64_t m_begin, int64_t m_end, int n_begin, int n_end,
+                            void* scratch) const {
   args.a = a;
   args.packed = packed_.data();
   args.n = n_;
-  args.c = c;
   args.c_stride = c_stride;
-  args.clamp = clamp_;
   args.m_begin = m_begin;
   args.m_end = m_end;
   args.n_begin = n_begin;
@@ -57,8 +70,8 @@ void PackedGemm<float>::run(const Rows<float>& a, float* c, ptrdiff_t c_stride, 
   kernel_.run(args);
 }
 
-template <typename T>
-void run_parallel(const PackedGemm<T>& gemm, const Rows<T>& a, T* c, ptrdiff_t c_stride, int64_t m,
+template <typename T, typename Y>
+void run_parallel(const PackedGemm<T>& gemm, const Rows<T>& a, Y* c, ptrdiff_t c_stride, int64_t m,
                   ThreadPool& pool, void* scratch) {
   constexpr int block = PackedGemm<T>::kColumnBlock;
   const int n = gemm.n(), mr = gemm.mr();
@@ -82,9 +95,11 @@ void run_parallel(const PackedGemm<T>& gemm, const Rows<T>& a, T* c, ptrdiff_t c
   }
 }
 
-template void run_parallel<act_t>(const PackedGemm<act_t>&, const Rows<act_t>&, act_t*, ptrdiff_t,
-                                  int64_t, ThreadPool&, void*);
-template void run_parallel<float>(const PackedGemm<float>&, const Rows<float>&, float*, ptrdiff_t,
-                                  int64_t, ThreadPool&, void*);
+template void run_parallel(const PackedGemm<act_t>&, const Rows<act_t>&, act_t*, ptrdiff_t, int64_t,
+                           ThreadPool&, void*);
+template void run_parallel(const PackedGemm<act_t>&, const Rows<act_t>&, int32_t*, ptrdiff_t,
+                           int64_t, ThreadPool&, void*);
+template void run_parallel(const PackedGemm<float>&, const Rows<float>&, float*, ptrdiff_t, int64_t,
+                           ThreadPool&, void*);
 
 }  // namespace zeropoint

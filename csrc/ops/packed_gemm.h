@@ -25,6 +25,9 @@ class PackedGemm<act_t> {
   // Computes rows [m_begin, m_end) and columns [n_begin, n_end) of C.
   void run(const Rows<act_t>& a, act_t* c, ptrdiff_t c_stride, int64_t m_begin, int64_t m_end,
            int n_begin, int n_end, void* scratch) const;
+  // The same, raw accumulators.
+  void run(const Rows<act_t>& a, int32_t* c, ptrdiff_t c_stride, int64_t m_begin, int64_t m_end,
+           int n_begin, int n_end, void* scratch) const;
 
   static constexpr int kColumnBlock = gemm_s8::kColumnBlock;
   int n() const { return n_; }
@@ -35,6 +38,9 @@ class PackedGemm<act_t> {
   Isa kernel_isa() const { return kernel_.isa; }
 
  private:
+  void run(gemm_s8::RunArgs& args, const Rows<act_t>& a, ptrdiff_t c_stride, int64_t m_begin,
+           int64_t m_end, int n_begin, int n_end, void* scratch) const;
+
   const gemm_s8::Kernel& kernel_;
   int n_;
   size_t scratch_bytes_;
@@ -70,13 +76,16 @@ inline constexpr int64_t kMacsPerPart = 1 << 20;
 
 // All of C = A x B, split over the pool: by tiles of rows where there are enough of them, else by
 // blocks of columns (never over k). `scratch` holds scratch_bytes() for each part of the pool.
-template <typename T>
-void run_parallel(const PackedGemm<T>& gemm, const Rows<T>& a, T* c, ptrdiff_t c_stride, int64_t m,
+// C is of type T, or int32 for raw accumulators.
+template <typename T, typename Y>
+void run_parallel(const PackedGemm<T>& gemm, const Rows<T>& a, Y* c, ptrdiff_t c_stride, int64_t m,
                   ThreadPool& pool, void* scratch);
 
-extern template void run_parallel<act_t>(const PackedGemm<act_t>&, const Rows<act_t>&, act_t*,
-                                         ptrdiff_t, int64_t, ThreadPool&, void*);
-extern template void run_parallel<float>(const PackedGemm<float>&, const Rows<float>&, float*,
-                                         ptrdiff_t, int64_t, ThreadPool&, void*);
+extern template void run_parallel(const PackedGemm<act_t>&, const Rows<act_t>&, act_t*, ptrdiff_t,
+                                  int64_t, ThreadPool&, void*);
+extern template void run_parallel(const PackedGemm<act_t>&, const Rows<act_t>&, int32_t*, ptrdiff_t,
+                                  int64_t, ThreadPool&, void*);
+extern template void run_parallel(const PackedGemm<float>&, const Rows<float>&, float*, ptrdiff_t,
+                                  int64_t, ThreadPool&, void*);
 
 }  // namespace zeropoint

@@ -62,6 +62,8 @@ Fill fill_of(double value, const ValueInfo& x) {
     case DType::s64:
       store_integer(int64_t{0});
       break;
+    case DType::u8:  // never inside a session
+      break;
   }
   return fill;
 }

@@ -1,5 +1,6 @@
 #include "ops/quantized_weights.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <limits>
@@ -17,26 +18,70 @@ const ValueInfo& require_activation(const ValueInfo& value, const char* role) {
   return value;
 }
 
-}  // namespace
-
-QuantizedWeights read_quantized_weights(const ValueInfo& x, const ValueInfo& weights,
-                                        const ValueInfo* bias, const ValueInfo& y) {
-  require_activation(x, "input");
-  require_activation(y, "output");
+// The number of output channels of weights that are as they must be.
+int64_t checked_channels(const ValueInfo& weights) {
   if (!weights.is_constant() || weights.dtype != DType::s8 || weights.shape.rank() < 2) {
     throw Error(ErrorCode::invalid_model,
                 "weights '" + weights.name + "' must be an int8 constant of rank 2 or more");
   }
-  const Constant& w = *weights.constant;
-  const int64_t n = weights.shape[0], depth = weights.shape.back();
-  const int64_t taps = weights.shape.elements(1, weights.shape.rank() - 1);
-  const int64_t k = checked_mul(taps, depth, "a layer's weight count");
+  const int64_t n = weights.shape[0];
+  const int64_t k = weights.shape.elements(1, weights.shape.rank());
   if (n <= 0 || k <= 0 ||
       checked_mul(n, k, "a layer's weight count") > std::numeric_limits<int32_t>::max() / 2) {
     throw Error(ErrorCode::invalid_model, "weights '" + weights.name + "' have the shape " +
                                               weights.shape.to_string() +
                                               ", which is empty or too large");
   }
+  return n;
+}
+
+// Weights less their zero points, one or one a channel; bias 0, multipliers 1.
+QuantizedWeights center_weights(const ValueInfo& weights, const std::vector<int32_t>& zero_points) {
+  const Shape& shape = weights.shape;
+  const int64_t n = shape[0], k = shape.elements(1, shape.rank());
+  QuantizedWeights out;
+  out.n = static_cast<int>(n);
+  out.depth = static_cast<int>(shape.back());
+  const auto zero_point_of = [&](int64_t c) {
+    return zero_points[zero_points.size() == 1 ? 0 : static_cast<size_t>(c)];
+  };
+  const int8_t* data = weights.constant->as<int8_t>();
+  for (int64_t c = 0; c < n; ++c) {
+    const int32_t zero_point = zero_point_of(c);
+    if (zero_point == 0) continue;
+    out.repeat = std::max(out.repeat, 2);
+    const int8_t* row = data + c * k;
+    if (zero_point == -128 && std::find(row, row + k, 127) != row + k) out.repeat = 3;  // 255
+  }
+  out.taps = static_cast<int>(shape.elements(1, shape.rank() - 1)) * out.repeat;
+  out.values.resize(static_cast<size_t>(n * k * out.repeat));
+  out.bias.resize(static_cast<size_t>(n));
+  out.multiplier.assign(static_cast<size_t>(n), 1.0f);
+  for (int64_t c = 0; c < n; ++c) {
+    const int32_t zero_point = zero_point_of(c);
+    const int8_t* row = data + c * k;
+    int8_t* first = out.values.data() + c * k * out.repeat;
+    for (int64_t i = 0; i < k; ++i) {
+      int32_t rest = row[i] - zero_point;
+      for (int r = 0; r < out.repeat; ++r) {
+        const int32_t part = rest / (out.repeat - r);
+        first[r * k + i] = static_cast<int8_t>(part);
+        rest -= part;
+      }
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+QuantizedWeights read_quantized_weights(const ValueInfo& x, const ValueInfo& weights,
+                                        const ValueInfo* bias, const ValueInfo& y) {
+  require_activation(x, "input");
+  const bool raw = y.dtype == DType::s32;
+  if (!raw) require_activation(y, "output");
+  const int64_t n = checked_channels(weights);
+  const Constant& w = *weights.constant;
   const bool per_channel = w.axis >= 0;
   if (w.scales.size() != w.zero_points.size() || w.scales.empty() ||
       (per_channel ? w.axis != 0 || static_cast<int64_t>(w.scales.size()) != n
@@ -45,43 +90,19 @@ QuantizedWeights read_quantized_weights(const ValueInfo& x, const ValueInfo& wei
                 "weights '" + weights.name +
                     "' need one scale and zero point, or one for each output channel (axis 0)");
   }
-  const int32_t* bias_data = nullptr;
+  QuantizedWeights out = center_weights(weights, w.zero_points);
   if (bias != nullptr) {
     if (!bias->is_constant() || bias->dtype != DType::s32 || bias->shape != Shape{n}) {
       throw Error(ErrorCode::invalid_model, "bias '" + bias->name +
                                                 "' must be an int32 constant of " +
                                                 std::to_string(n) + " elements");
     }
-    bias_data = bias->constant->as<int32_t>();
+    const int32_t* data = bias->constant->as<int32_t>();
+    out.bias.assign(data, data + n);
   }
-
-  QuantizedWeights out;
-  out.n = static_cast<int>(n);
-  out.depth = static_cast<int>(depth);
-  for (int32_t zero_point : w.zero_points) {
-    if (zero_point != 0) out.repeat = 2;
-  }
-  out.taps = static_cast<int>(taps) * out.repeat;
-  out.values.resize(static_cast<size_t>(n * k * out.repeat));
-  out.bias.resize(static_cast<size_t>(n));
-  out.multiplier.resize(static_cast<size_t>(n));
-
-  for (int64_t c = 0; c < n; ++c) {
-    const size_t q = per_channel ? static_cast<size_t>(c) : 0;
-    const int8_t* row = w.as<int8_t>() + c * k;
-    int8_t* first = out.values.data() + c * k * out.repeat;
-    for (int64_t i = 0; i < k; ++i) {
-      const int32_t value = row[i] - w.zero_points[q];
-      const int32_t half = value / 2;
-      if (out.repeat == 1) {
-        first[i] = static_cast<int8_t>(value);
-      } else {
-        first[i] = static_cast<int8_t>(half);
-        first[k + i] = static_cast<int8_t>(value - half);
-      }
-    }
-    if (bias_data != nullptr) out.bias[static_cast<size_t>(c)] = bias_data[c];
-    const float m = requantize_multiplier(x.quant.scale, w.scales[q], y.quant.scale);
+  for (int64_t c = 0; c < n && !raw; ++c) {
+    const float scale = w.scales[per_channel ? static_cast<size_t>(c) : 0];
+    const float m = requantize_multiplier(x.quant.scale, scale, y.quant.scale);
     if (!std::isfinite(m)) {
       throw Error(ErrorCode::invalid_model,
                   "output channel " + std::to_string(c) + " has scales whose ratio is not finite");
@@ -89,6 +110,23 @@ QuantizedWeights read_quantized_weights(const ValueInfo& x, const ValueInfo& wei
     out.multiplier[static_cast<size_t>(c)] = m;
   }
   return out;
+}
+
+QuantizedWeights read_integer_weights(const ValueInfo& weights, const ValueInfo* zero_points) {
+  const int64_t n = checked_channels(weights);
+  std::vector<int32_t> values{0};
+  if (zero_points != nullptr) {
+    const Shape& shape = zero_points->shape;
+    if (!zero_points->is_constant() || zero_points->dtype != DType::s8 || shape.rank() > 1 ||
+        (shape.elements() != 1 && shape.elements() != n)) {
+      throw Error(ErrorCode::invalid_model, "the weights' zero points '" + zero_points->name +
+                                                "' must be an int8 constant, one or " +
+                                                std::to_string(n));
+    }
+    const int8_t* data = zero_points->constant->as<int8_t>();
+    values.assign(data, data + shape.elements());
+  }
+  return center_weights(weights, values);
 }
 
 std::vector<int32_t> fold_bias(const int8_t* weights, int n, int64_t k, const int32_t* bias,
@@ -111,31 +149,6 @@ std::vector<int32_t> fold_bias(const int8_t* weights, int n, int64_t k, const in
     result[static_cast<size_t>(c)] = static_cast<int32_t>(folded);
   }
   return result;
-}
-
-OutputClamp output_clamp(const NodeInfo& node, const ValueInfo& y) {
-  OutputClamp clamp;
-  clamp.zero_point = y.quant.zero_point;
-  const int64_t qmin = node.attributes.get_int("qmin", -128);
-  const int64_t qmax = node.attributes.get_int("qmax", 127);
-  if (qmin < -128 || qmax > 127 || qmin > qmax) {
-    throw Error(ErrorCode::invalid_model, "qmin " + std::to_string(qmin) + " and qmax " +
-                                              std::to_string(qmax) +
-                                              " must be an ordered range within [-128, 127]");
-  }
-  clamp.qmin = static_cast<int32_t>(qmin) + kActOffset;
-  clamp.qmax = static_cast<int32_t>(qmax) + kActOffset;
-  return clamp;
-}
-
-FloatClip float_clip(const NodeInfo& node) {
-  const double infinity = std::numeric_limits<double>::infinity();
-  const FloatClip clip{static_cast<float>(node.attributes.get_float("clip_min", -infinity)),
-                       static_cast<float>(node.attributes.get_float("clip_max", infinity))};
-  if (!(clip.lo <= clip.hi)) {
-    throw Error(ErrorCode::invalid_model, "clip_min must not be above clip_max");
-  }
-  return clip;
 }
 
 std::vector<float> read_float_bias(const ValueInfo* bias, int64_t n) {

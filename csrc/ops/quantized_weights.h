@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "ops/checks.h"
 #include "ops/op.h"
 
 namespace zeropoint {
@@ -14,9 +15,9 @@ struct QuantizedWeights {
   int n = 0;
   int taps = 1;
   int depth = 0;
-  // 2 where the weights are asymmetric: w - zero_point needs nine bits, so it is stored as the sum
-  // of two int8 weights and every tap is read twice (taps counts both). Exact, at twice the work,
-  // and no kernel has to know.
+  // Above 1 where the weights are asymmetric: w - zero_point needs nine bits, so it is stored as
+  // the sum of two int8 weights (three where a difference is 255) and every tap is read as often
+  // (taps counts them all). Exact, at a multiple of the work, and no kernel has to know.
   int repeat = 1;
   std::vector<int8_t> values;     // [n][taps][depth]
   std::vector<int32_t> bias;      // [n], as in the file; see fold_bias
@@ -24,23 +25,18 @@ struct QuantizedWeights {
 };
 
 // `weights` is [n, ..., depth] with `taps` elements between; `bias` may be nullptr. Checks dtypes,
-// shapes and scales.
+// shapes and scales. With an int32 output, raw accumulators, multipliers are all 1.
 QuantizedWeights read_quantized_weights(const ValueInfo& x, const ValueInfo& weights,
                                         const ValueInfo* bias, const ValueInfo& y);
+
+// The same for weights whose zero points are a constant of their own, one or one for each output
+// channel, or nullptr for 0: no scales, no bias, multipliers all 1.
+QuantizedWeights read_integer_weights(const ValueInfo& weights, const ValueInfo* zero_points);
 
 // bias[n] - zero_point * sum_k w[n][k] for weights [n][k], as the kernels take it, and the proof
 // for each channel that sum|w| * 255 + |folded bias| < 2^31; an error names `layer`.
 std::vector<int32_t> fold_bias(const int8_t* weights, int n, int64_t k, const int32_t* bias,
                                int32_t zero_point, const std::string& layer);
-
-// The output's zero point with qmin and qmax of the node's fused activation.
-OutputClamp output_clamp(const NodeInfo& node, const ValueInfo& y);
-
-// Fused clip of a float32 node: clip_min and clip_max, unbounded where absent.
-struct FloatClip {
-  float lo, hi;
-};
-FloatClip float_clip(const NodeInfo& node);
 
 // The float32 bias as a vector of n values (zeros where absent), checked.
 std::vector<float> read_float_bias(const ValueInfo* bias, int64_t n);

@@ -35,6 +35,7 @@ constexpr UnaryEntry kUnaryEntries[] = {
     {"log", ef::Unary::log, 1.0},
     {"mish", ef::Unary::mish, 2.0},
     {"neg", ef::Unary::neg, 0.3},
+    {"pow", ef::Unary::pow, 2.0},
     {"relu", ef::Unary::relu, 0.3},
     {"sigmoid", ef::Unary::sigmoid, 1.0},
     {"silu", ef::Unary::silu, 1.0},
@@ -77,6 +78,9 @@ class UnaryOp final : public Op {
       case ef::Unary::hard_sigmoid:
         alpha_ = read_number(attributes, "alpha", 0.2);
         beta_ = read_number(attributes, "beta", 0.5);
+        break;
+      case ef::Unary::pow:
+        alpha_ = read_number(attributes, "exponent", attributes.get_float("exponent"));
         break;
       default:
         break;

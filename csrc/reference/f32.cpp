@@ -17,6 +17,24 @@ float clamp(float y, float lo, float hi) {
   return y;
 }
 
+// x^exponent for the exponents that are computed by multiplication, and their neighbours.
+float power(float x, float exponent) {
+  const float size = std::fabs(exponent);
+  float y = 1.0f;
+  if (size == 0.5f) {
+    y = std::sqrt(x);
+  } else if (size <= 64.0f && size == std::floor(size)) {
+    float square = x;
+    for (int rest = static_cast<int>(size); rest > 0; rest /= 2) {
+      if (rest % 2 == 1) y = y * square;
+      square = square * square;
+    }
+  } else {
+    return elementwise_f32::exp_f32(exponent * elementwise_f32::log_f32(x));
+  }
+  return exponent < 0.0f ? 1.0f / y : y;
+}
+
 float evaluate(const elementwise_f32::UnaryArgs& args, float x) {
   using elementwise_f32::Unary;
   namespace f = elementwise_f32;
@@ -47,6 +65,8 @@ float evaluate(const elementwise_f32::UnaryArgs& args, float x) {
       return f::mish_f32(x);
     case Unary::neg:
       return -x;
+    case Unary::pow:
+      return power(x, args.alpha);
     case Unary::relu:
       return x < 0.0f ? 0.0f : x;
     case Unary::sigmoid:
@@ -134,6 +154,12 @@ void run_binary_f32(elementwise_f32::Binary function, const elementwise_f32::Bin
         break;
       case Binary::div:
         y = a / b;
+        break;
+      case Binary::max:
+        y = std::isnan(a) || a >= b ? a : b;
+        break;
+      case Binary::min:
+        y = std::isnan(a) || a <= b ? a : b;
         break;
     }
     args.y[i] = clamp(y, args.lo, args.hi);

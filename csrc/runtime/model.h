@@ -18,6 +18,8 @@ struct Model {
   std::vector<NodeInfo> nodes;
   std::vector<const ValueInfo*> inputs;
   std::vector<const ValueInfo*> outputs;
+  // int8 inputs and outputs that callers see as uint8, unless they ask for something else.
+  std::vector<const ValueInfo*> unsigned_values;
 
   int64_t file_bytes = 0;
   int64_t constant_bytes = 0;

@@ -1,5 +1,6 @@
 #include "runtime/model_reader.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -45,6 +46,7 @@ class Reader {
     read_inputs();
     read_nodes();
     read_outputs();
+    read_unsigned();
     return std::move(model_);
   }
 
@@ -152,12 +154,9 @@ class Reader {
       fail("value " + quoted(value.name) + " has the channel axis " + std::to_string(axis) +
            (constant ? ", which it lacks" : "; only constants are quantized per channel"));
     }
-    if (scale == 0.0) {
-      if (!constant && value.dtype == DType::s8) {
-        fail("the int8 activation " + quoted(value.name) + " has no scale");
-      }
-      return;
-    }
+    // An int8 activation without a scale has run-time parameters: operators that want to know them
+    // when they are made refuse it.
+    if (scale == 0.0) return;
     if (value.dtype != DType::s8) {
       fail("value " + quoted(value.name) + " is " + dtype_name(value.dtype) +
            " and has a scale; only int8 values have one");
@@ -274,6 +273,20 @@ class Reader {
       model_.outputs.push_back(&model_.values[i]);
     }
     if (model_.outputs.empty()) fail("has no graph outputs");
+  }
+
+  void read_unsigned() {
+    const auto has = [](const std::vector<const ValueInfo*>& values, const ValueInfo* value) {
+      return std::find(values.begin(), values.end(), value) != values.end();
+    };
+    for (const std::string_view name : optional_strings("zeropoint.unsigned")) {
+      const ValueInfo* value = &model_.values[value_index(name, "key 'zeropoint.unsigned'")];
+      if (value->dtype != DType::s8 || !(has(model_.inputs, value) || has(model_.outputs, value))) {
+        fail("key 'zeropoint.unsigned' names " + quoted(name) +
+             ", which is not an int8 graph input or output");
+      }
+      model_.unsigned_values.push_back(value);
+    }
   }
 
   std::vector<std::string_view> optional_strings(const std::string& key) const {

@@ -14,22 +14,6 @@ namespace {
 constexpr size_t kMaxPlans = 16;
 constexpr size_t kMaxListedNodes = 20;
 
-// Between the file's int8 and the stored domain, either way: adding 128 flips the top bit.
-void convert_domain(const void* from, void* to, int64_t n) {
-  const auto* x = static_cast<const uint8_t*>(from);
-  auto* y = static_cast<uint8_t*>(to);
-  for (int64_t i = 0; i < n; ++i) y[i] = static_cast<uint8_t>(x[i] + kActOffset);
-}
-
-// Copies an activation between a caller's buffer and the arena.
-void copy_activation(DType dtype, const void* from, void* to, int64_t bytes) {
-  if (dtype == DType::s8 && kActOffset != 0) {
-    convert_domain(from, to, bytes);
-  } else {
-    std::memcpy(to, from, static_cast<size_t>(bytes));
-  }
-}
-
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
@@ -59,8 +43,8 @@ class ContextLease {
 
 }  // namespace
 
-Session::Session(Model model, int threads, Isa isa)
-    : model_(std::move(model)), isa_(isa), pool_(threads) {
+Session::Session(Model model, int threads, Isa isa, const BorderRequest& request)
+    : model_(std::move(model)), border_(model_, request, isa), isa_(isa), pool_(threads) {
   const ScopedFpEnvironment environment;  // packing may round
   const OpContext context{isa_mask(isa), threads};
   std::vector<std::string> unsupported;
@@ -137,16 +121,19 @@ const Shape& Session::output_shape(const ExecutionPlan& plan, size_t i) const {
 }
 
 int64_t Session::output_bytes(const ExecutionPlan& plan, size_t i) const {
-  return plan.bytes(model_.index_of(*model_.outputs[i]));
+  const ValueInfo& value = *model_.outputs[i];
+  const int64_t bytes = plan.bytes(model_.index_of(value));
+  return checked_mul(bytes / dtype_size(value.dtype), dtype_size(output_dtype(i)), "an output");
 }
 
 void Session::load_inputs(const ExecutionPlan& plan, const std::vector<const void*>& inputs,
                           ExecutionPlan::Context& context) const {
   for (size_t i = 0; i < model_.inputs.size(); ++i) {
-    const size_t index = model_.index_of(*model_.inputs[i]);
-    copy_activation(model_.inputs[i]->dtype, inputs[i],
-                    context.arena.as<unsigned char>() + plan.place(index).offset,
-                    plan.bytes(index));
+    const ValueInfo& value = *model_.inputs[i];
+    const size_t index = model_.index_of(value);
+    border_.load(value, input_dtype(i), inputs[i],
+                 context.arena.as<unsigned char>() + plan.place(index).offset,
+                 plan.shape(index).elements());
   }
 }
 
@@ -160,8 +147,9 @@ void Session::run_step(const ExecutionPlan& plan, size_t index,
                      context.outputs.data() + step.first_output, run);
     } else if (step.copied_constant != nullptr) {
       const ValueInfo& constant = *step.copied_constant;
-      copy_activation(constant.dtype, constant.constant->data, context.outputs[step.first_output],
-                      plan.bytes(model_.index_of(constant)));
+      border_.load(constant, constant.dtype, constant.constant->data,
+                   context.outputs[step.first_output],
+                   plan.shape(model_.index_of(constant)).elements());
     }
   } catch (const Error& error) {
     rethrow_with_context(error, model_.source + ": " + node_label(model_.nodes[index]));
@@ -188,12 +176,8 @@ void Session::store_outputs(const ExecutionPlan& plan, ExecutionPlan::Context& c
                             const std::vector<void*>& outputs) const {
   for (size_t i = 0; i < model_.outputs.size(); ++i) {
     const ValueInfo& value = *model_.outputs[i];
-    const void* data = value_data(plan, value, context);
-    if (value.is_constant()) {  // in the file's domain already
-      std::memcpy(outputs[i], data, static_cast<size_t>(output_bytes(plan, i)));
-    } else {
-      copy_activation(value.dtype, data, outputs[i], output_bytes(plan, i));
-    }
+    border_.store(value, output_dtype(i), value_data(plan, value, context), outputs[i],
+                  output_shape(plan, i).elements());
   }
 }
 

@@ -14,6 +14,7 @@
 
 #include "base/thread_pool.h"
 #include "cpu/isa.h"
+#include "runtime/border.h"
 #include "runtime/execution_plan.h"
 #include "runtime/model.h"
 
@@ -23,7 +24,8 @@ class Session {
  public:
   // `threads` decides how work is split (see ThreadPool); `isa` caps the kernels that may be
   // chosen. Every node that this build cannot run is named in one Error(unsupported).
-  Session(Model model, int threads, Isa isa);
+  // `request` is what callers want to see at the border.
+  Session(Model model, int threads, Isa isa, const BorderRequest& request = {});
 
   const Model& model() const { return model_; }
   int threads() const { return pool_.size(); }
@@ -37,8 +39,12 @@ class Session {
   const Shape& output_shape(const ExecutionPlan& plan, size_t i) const;
   int64_t output_bytes(const ExecutionPlan& plan, size_t i) const;
 
-  // inputs[i] is graph input i, dense and row-major, of the plan's shape; outputs[i] receives graph
-  // output i. int8 values are in the file's domain on both sides.
+  // The dtypes of graph input and output i as callers see them.
+  DType input_dtype(size_t i) const { return border_.input_dtype(i); }
+  DType output_dtype(size_t i) const { return border_.output_dtype(i); }
+
+  // inputs[i] is graph input i of input_dtype(i), dense and row-major, of the plan's shape;
+  // outputs[i] receives graph output i. int8 is in the file's domain on both sides.
   void run(const ExecutionPlan& plan, const std::vector<const void*>& inputs,
            const std::vector<void*>& outputs) const;
 
@@ -88,6 +94,7 @@ class Session {
                          ExecutionPlan::Context& context) const;
 
   Model model_;
+  Border border_;
   Isa isa_;
   mutable ThreadPool pool_;
   Ops ops_;

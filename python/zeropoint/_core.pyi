@@ -52,12 +52,25 @@ class Session:
     """A model ready to run. Arrays are C-contiguous, one for each graph input, in order."""
 
     @staticmethod
-    def from_file(path: bytes, threads: int, isa: str) -> Session: ...
+    def from_file(
+        path: bytes,
+        threads: int,
+        isa: str,
+        io: str = "as_file",
+        named_io: Sequence[tuple[str, str]] = (),
+    ) -> Session: ...
     @staticmethod
-    def from_bytes(content: bytes, source: str, threads: int, isa: str) -> Session: ...
+    def from_bytes(
+        content: bytes,
+        source: str,
+        threads: int,
+        isa: str,
+        io: str = "as_file",
+        named_io: Sequence[tuple[str, str]] = (),
+    ) -> Session: ...
     @property
     def inputs(self) -> list[tuple[str, str, tuple[int, ...]]]:
-        """Name, dtype and shape of each graph input; -1 is a free dimension."""
+        """Name, dtype as callers see it, and shape of each graph input; -1 is a free dimension."""
     @property
     def outputs(self) -> list[tuple[str, str, tuple[int, ...]]]: ...
     @property

@@ -33,7 +33,7 @@ TENSOR_TYPES = {"float32": 0, "int8": 24, "int32": 26, "int64": 27}
 TENSOR_DTYPES = {number: np.dtype(name).newbyteorder("<") for name, number in TENSOR_TYPES.items()}
 #: Attributes that are real numbers whatever Python type a graph holds them in.
 _REAL_ATTRIBUTES = frozenset(
-    ["alpha", "beta", "clip_max", "clip_min", "max", "min", "scales", "value"]
+    "alpha beta clip_max clip_min epsilon exponent max min scales value".split()
 )
 
 

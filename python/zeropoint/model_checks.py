@@ -6,8 +6,8 @@ import numpy as np
 
 from zeropoint.errors import GraphError
 from zeropoint.gguf_container import TENSOR_TYPES
-from zeropoint.graph import Graph, Value
-from zeropoint.operators import ALL
+from zeropoint.graph import Graph, Node, Value
+from zeropoint.operators import ALL, MOVES, RUNTIME_PARAMETERS
 
 MAX_RANK = 8
 _TINY = float(np.finfo(np.float32).tiny)
@@ -16,8 +16,6 @@ _TINY = float(np.finfo(np.float32).tiny)
 def _check_quant(value: Value, where: str) -> None:
     quant = value.quant
     if quant is None:
-        if value.dtype == "int8" and not value.is_constant:
-            raise GraphError(f"{where}: the int8 value '{value.name}' has no scale and zero point")
         return
     scale, zero_point = np.asarray(quant.scale), np.asarray(quant.zero_point)
     if scale.dtype != np.float32 or zero_point.dtype != np.int32:
@@ -88,6 +86,17 @@ def _check_value(value: Value, where: str) -> None:
     _check_quant(value, where)
 
 
+def _check_parameters(graph: Graph, node: Node, where: str) -> None:
+    """Only some operators take part in int8 activations whose parameters are values themselves."""
+    if node.op in RUNTIME_PARAMETERS | MOVES:
+        return
+    for name in (*node.inputs, *node.outputs):
+        value = graph.values.get(name)
+        if value is None or value.dtype != "int8" or value.is_constant or value.quant is not None:
+            continue
+        raise GraphError(f"{where}: the int8 value '{name}' has no scale and zero point")
+
+
 def check_graph(graph: Graph, where: str) -> None:
     for key, value in graph.values.items():
         if key != value.name:
@@ -97,6 +106,12 @@ def check_graph(graph: Graph, where: str) -> None:
         for name in names:
             if name not in graph.values:
                 raise GraphError(f"{where}: the graph {kind} '{name}' is not a value of the graph")
+    for name in sorted(graph.unsigned):
+        if name not in (*graph.inputs, *graph.outputs) or graph.values[name].dtype != "int8":
+            raise GraphError(
+                f"{where}: '{name}' is to be uint8 for callers, but is not an int8 graph input or "
+                "output"
+            )
     if not graph.outputs:
         raise GraphError(f"{where}: the graph has no outputs")
     ready = set(graph.inputs) | {v.name for v in graph.values.values() if v.is_constant}
@@ -106,6 +121,7 @@ def check_graph(graph: Graph, where: str) -> None:
             raise GraphError(f"{label}: no such operator; see zeropoint.operators")
         if not node.outputs:
             raise GraphError(f"{label} has no outputs")
+        _check_parameters(graph, node, label)
         for name in node.inputs:
             if name and name not in graph.values:
                 raise GraphError(f"{label} reads '{name}', which is not a value of the graph")

@@ -178,6 +178,8 @@ def _key_values(graph: Graph, names: dict[str, str], where: str) -> KeyValues:
     kv.string("zeropoint.producer", _producer())
     kv.array("zeropoint.inputs", STRING, (names[n] for n in graph.inputs))
     kv.array("zeropoint.outputs", STRING, (names[n] for n in graph.outputs))
+    if graph.unsigned:
+        kv.array("zeropoint.unsigned", STRING, (names[n] for n in sorted(graph.unsigned)))
 
     shapes = [value.shape or () for value in values]
     per_tensor = [v.quant if v.quant is not None and v.quant.axis is None else None for v in values]
@@ -393,6 +395,7 @@ class _Reader:
             graph.add_value(value)
         graph.inputs = self.get("zeropoint.inputs", (ARRAY, STRING))
         graph.outputs = self.get("zeropoint.outputs", (ARRAY, STRING))
+        graph.unsigned = set(self.get("zeropoint.unsigned", (ARRAY, STRING), []))
         graph.nodes = [self._node(i) for i in range(self.get("zeropoint.node.count", U32))]
         try:
             check_graph(graph, self.where)

@@ -15,7 +15,7 @@ import numpy as np
 from zeropoint import float_math, reference_float, reference_int8, reference_shape
 from zeropoint.errors import Error, GraphError, InputError, UnsupportedError
 from zeropoint.graph import Array, Graph, Node, QuantParams
-from zeropoint.operators import MOVES, UNARY
+from zeropoint.operators import ACCUMULATES, MOVES, UNARY
 from zeropoint.reference_shape import integer, real
 
 
@@ -30,14 +30,16 @@ def run(
 
     Args:
         graph: any graph whose operators are listed in :mod:`zeropoint.operators`.
-        inputs: an array per graph input, of its dtype and (where not free) its shape.
+        inputs: an array per graph input, of its dtype (uint8 where the graph says so) and, where
+            not free, its shape.
         fetch: names of the values to return; the graph's outputs by default. Any activation or
             constant may be named.
         exact: False lets float32 dot products use NumPy's matrix multiplication: much faster, and
             equal to the engine's up to float32 rounding only. Int8 operators are exact either way.
 
     Returns:
-        The fetched arrays by name; int8 values in the file's domain.
+        The fetched arrays by name; int8 values in the file's domain, or as uint8 where they are
+        graph inputs or outputs that callers see so.
 
     Raises:
         InputError: inputs are missing, unknown, or of the wrong dtype or shape; ``fetch`` names
@@ -72,7 +74,14 @@ def run(
         for name in node.inputs:
             if name and last_use[name] == i:
                 values.pop(name, None)
-    return {name: results[name] for name in wanted}
+    return {name: _flipped(graph, name, results[name]) for name in wanted}
+
+
+def _flipped(graph: Graph, name: str, array: Array) -> Array:
+    """int8 to uint8 or back, which differ by 128, where callers see the value as uint8."""
+    if name not in graph.unsigned:
+        return array
+    return (array.view(np.uint8) ^ 0x80).view(np.uint8 if array.dtype == np.int8 else np.int8)
 
 
 def _check_inputs(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -83,8 +92,9 @@ def _check_inputs(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]
     values: dict[str, Array] = {}
     for name in graph.inputs:
         array, value = np.asarray(inputs[name]), graph.value(name)
-        if str(array.dtype) != value.dtype:
-            raise InputError(f"input '{name}' is {array.dtype}; expected {value.dtype}")
+        expected = "uint8" if name in graph.unsigned else value.dtype
+        if str(array.dtype) != expected:
+            raise InputError(f"input '{name}' is {array.dtype}; expected {expected}")
         shape = value.shape
         if shape is not None and (
             len(shape) != array.ndim
@@ -94,7 +104,7 @@ def _check_inputs(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]
                 f"input '{name}' has shape {list(array.shape)}; expected "
                 f"{['?' if d is None else d for d in shape]}"
             )
-        values[name] = array
+        values[name] = _flipped(graph, name, array)
     return values
 
 
@@ -130,11 +140,30 @@ def _run_node(graph: Graph, node: Node, values: Mapping[str, Array], exact: bool
         return [reference_int8.quantize(x, _params(graph, node.outputs[0]))]
     if node.op == "dequantize":
         return [reference_int8.dequantize(x, _params(graph, node.inputs[0]))]
+    if node.op == "cast":
+        return [reference_float.cast(x, str(node.attrs["to"]))]
+    if node.op == "dynamic_quantize":
+        return reference_int8.dynamic_quantize(x)
+    if node.op == "matmul_integer":
+        return [
+            reference_int8.matmul_integer(node, x, _second(node, arrays), *_zero_points(arrays))
+        ]
+    if node.op == "conv_integer":
+        return [reference_int8.conv_integer(node, x, _second(node, arrays), *_zero_points(arrays))]
+    if node.op == "dynamic_linear":
+        bias = arrays[2] if len(arrays) > 2 else None
+        weights = _second(node, arrays), bias, _params(graph, node.inputs[1])
+        return [reference_int8.dynamic_linear(node, x, *weights)]
     if x.dtype == np.int8:
         return [_run_int8(graph, node, x, arrays)]
     if x.dtype == np.float32:
         return [_run_float(node, x, arrays, exact)]
     raise UnsupportedError(f"node '{node.name}' ({node.op}): no form for {x.dtype}")
+
+
+def _zero_points(arrays: list[Array | None]) -> tuple[Array | None, Array | None]:
+    zero_x, zero_w = [*arrays[2:4], None, None][:2]
+    return zero_x, zero_w
 
 
 def _second(node: Node, arrays: list[Array | None], i: int = 1) -> Array:
@@ -155,12 +184,16 @@ def _run_float(node: Node, x: Array, arrays: list[Array | None], exact: bool) ->
         return f.linear(node, x, _second(node, arrays), bias, exact)
     if node.op == "matmul":
         return f.matmul(x, _second(node, arrays), exact)
-    if node.op in ("add", "sub", "mul", "div"):
+    if node.op in ("add", "sub", "mul", "div", "max", "min"):
         return f.binary(node, x, _second(node, arrays))
     if node.op == "prelu":
         return float_math.prelu(x, _second(node, arrays))
     if node.op in UNARY:
         return f.unary(node, x)
+    if node.op == "pow":
+        return f.power(node, x)
+    if node.op == "layer_norm":
+        return f.layer_norm(node, x, _second(node, arrays), bias)
     if node.op == "max_pool2d":
         return f.max_pool2d(node, x)
     if node.op == "avg_pool2d":
@@ -178,14 +211,21 @@ def _run_float(node: Node, x: Array, arrays: list[Array | None], exact: bool) ->
 
 def _run_int8(graph: Graph, node: Node, x: Array, arrays: list[Array | None]) -> Array:
     q = reference_int8
+    bias = arrays[2] if len(arrays) > 2 else None
     if node.op == "lookup":
         return q.lookup(x, _second(node, arrays))
-    px, py = _params(graph, node.inputs[0]), _params(graph, node.outputs[0])
-    if node.op in ("conv2d", "conv_transpose2d", "linear"):
-        function = {"conv2d": q.conv2d, "conv_transpose2d": q.conv_transpose2d, "linear": q.linear}
-        bias = arrays[2] if len(arrays) > 2 else None
+    px = _params(graph, node.inputs[0])
+    if node.op in ACCUMULATES:
+        raw = graph.value(node.outputs[0]).dtype == "int32"
+        pw, out = _params(graph, node.inputs[1]), None if raw else _params(graph, node.outputs[0])
+        if node.op == "matmul":
+            return q.matmul(node, x, _second(node, arrays), px, pw, out)
+        product = q.conv2d if node.op == "conv2d" else q.linear
+        return product(node, x, _second(node, arrays), bias, px, pw, out)
+    py = _params(graph, node.outputs[0])
+    if node.op == "conv_transpose2d":
         pw = _params(graph, node.inputs[1])
-        return function[node.op](node, x, _second(node, arrays), bias, px, pw, py)
+        return q.conv_transpose2d(node, x, _second(node, arrays), bias, px, pw, py)
     if node.op in ("add", "sub", "mul"):
         pb = _params(graph, node.inputs[1])
         return q.binary(node, x, _second(node, arrays), px, pb, py)

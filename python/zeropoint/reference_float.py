@@ -17,6 +17,7 @@ from zeropoint.graph import Array, Node
 from zeropoint.reference_shape import (
     TransposedWindow,
     Window,
+    integer,
     ints,
     linear_taps,
     pool_counts,
@@ -129,6 +130,9 @@ def matmul(a: Array, b: Array, exact: bool) -> Array:
 
 
 def binary(node: Node, a: Array, b: Array) -> Array:
+    if node.op in ("max", "min"):
+        first = a >= b if node.op == "max" else a <= b
+        return np.where(first | np.isnan(a), a, b)
     operation = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide}[node.op]
     y = np.asarray(operation(a, b), np.float32)
     return y if node.op == "div" else fused_clip(node, y)
@@ -157,6 +161,50 @@ def unary(node: Node, x: Array) -> Array:
     return function(x)
 
 
+def power(node: Node, x: Array) -> Array:
+    """Binary powers from the lowest bit up, square roots, or ``exp(exponent * log(x))``."""
+    exponent = np.float32(real(node, "exponent", 1.0))
+    size = np.abs(exponent)
+    with np.errstate(all="ignore"):
+        if size == 0.5:
+            y = np.sqrt(x)
+        elif size <= 64 and size == np.floor(size):
+            y, square, rest = np.ones_like(x), x, int(size)
+            while rest:
+                if rest & 1:
+                    y = y * square
+                square, rest = square * square, rest >> 1
+        else:
+            return float_math.exp(exponent * float_math.log(x))
+        return np.asarray(np.float32(1) / y if exponent < 0 else y, np.float32)
+
+
+def layer_norm(node: Node, x: Array, scale: Array, bias: Array | None) -> Array:
+    axis = integer(node, "axis", -1)
+    axis = axis + x.ndim if axis < 0 else axis
+    rows = x.reshape(*x.shape[:axis], -1)
+    n = np.float32(rows.shape[-1])
+    with np.errstate(all="ignore"):
+        d = rows - (sum_lanes(rows) / n)[..., None]
+        variance = sum_lanes(d * d) / n
+        factor = np.float32(1) / np.sqrt(variance + np.float32(real(node, "epsilon", 1e-5)))
+        y = (d * factor[..., None]) * scale.reshape(-1)
+        if bias is not None:
+            y = y + bias.reshape(-1)
+    return np.asarray(y.reshape(x.shape), np.float32)
+
+
+def cast(x: Array, to: str) -> Array:
+    """Floats to integers toward zero, saturating, NaN to 0; all else as NumPy converts."""
+    dtype = np.dtype(to)
+    if x.dtype != np.float32 or dtype == np.float32:
+        return x.astype(dtype)
+    bounds = np.iinfo(dtype)
+    above, below = x >= np.float32(2.0 ** (bounds.bits - 1)), x < np.float32(bounds.min)
+    safe = np.where(above | below | np.isnan(x), np.float32(0), x).astype(dtype)
+    return np.where(above, bounds.max, np.where(below, bounds.min, safe)).astype(dtype)
+
+
 def softmax(x: Array, axis: int) -> Array:
     x = np.moveaxis(x, axis, -1)
     e = float_math.exp(x - x.max(axis=-1, keepdims=True))
@@ -167,11 +215,12 @@ def softmax(x: Array, axis: int) -> Array:
 
 
 def max_pool2d(node: Node, x: Array) -> Array:
+    """From -inf on, ``tap > y ? tap : y``: NaNs are skipped."""
     window = Window.of(node, ints(node, "kernel"))
-    y: Array | None = None
+    y: Array = np.asarray(-np.inf, np.float32)
     for _, _, patch in window.patches(x, -np.inf):
-        y = patch if y is None else np.where(patch > y, patch, y)
-    return np.asarray(y)
+        y = np.where(patch > y, patch, y)
+    return y
 
 
 def avg_pool2d(node: Node, x: Array) -> Array:
@@ -186,8 +235,9 @@ def avg_pool2d(node: Node, x: Array) -> Array:
 
 def global_max_pool(x: Array) -> Array:
     positions = x.reshape(x.shape[0], -1, x.shape[-1])
-    y = positions[:, 0]
-    for i in range(1, positions.shape[1]):
+    lowest = -np.inf if x.dtype == np.float32 else -128  # as max_pool2d
+    y: Array = np.full_like(positions[:, 0], lowest)
+    for i in range(positions.shape[1]):
         y = np.where(positions[:, i] > y, positions[:, i], y)
     return np.asarray(y.reshape(x.shape[0], *[1] * (x.ndim - 2), x.shape[-1]))
 

@@ -82,20 +82,23 @@ def _weights(w: Array, params: QuantParams) -> Array:
 
 
 def _finish(
-    node: Node, acc: Array, bias: Array | None, x: QuantParams, w: QuantParams, out: QuantParams
-) -> Array:
-    """Bias, the bound on the accumulator, and requantization with (s_x * s_w) / s_y."""
-    if bias is not None:
-        acc = acc + bias
-    if acc.size and np.abs(acc).max() >= 2**31:
-        raise GraphError(f"node '{node.name}' ({node.op}): an accumulator exceeds int32")
+    node: Node, acc: Array, bias: Array | None,
+    x: QuantParams, w: QuantParams, out: QuantParams | None,
+) -> Array:  # fmt: skip
+    """Bias, the bound on the accumulator, and requantization with (s_x * s_w) / s_y.
+
+    Without ``out`` the accumulators themselves are the result.
+    """
+    acc = _accumulators(node, acc if bias is None else acc + bias)
+    if out is None:
+        return acc
     multiplier = (_scale(x) * w.scale) / _scale(out)
     return _requantize(node, acc, multiplier, out)
 
 
 def conv2d(
     node: Node, q: Array, w: Array, bias: Array | None,
-    x_params: QuantParams, w_params: QuantParams, out: QuantParams,
+    x_params: QuantParams, w_params: QuantParams, out: QuantParams | None,
 ) -> Array:  # fmt: skip
     groups = integer(node, "groups", 1)
     x, w = centered(q, x_params).astype(np.float64), _weights(w, w_params)
@@ -135,10 +138,75 @@ def conv_transpose2d(
 
 def linear(
     node: Node, q: Array, w: Array, bias: Array | None,
-    x_params: QuantParams, w_params: QuantParams, out: QuantParams,
+    x_params: QuantParams, w_params: QuantParams, out: QuantParams | None,
 ) -> Array:  # fmt: skip
     acc = centered(q, x_params).astype(np.float64) @ _weights(w, w_params).T
     return _finish(node, acc, bias, x_params, w_params, out)
+
+
+def matmul(
+    node: Node, a: Array, b: Array, pa: QuantParams, pb: QuantParams, out: QuantParams | None
+) -> Array:
+    acc = np.matmul(centered(a, pa).astype(np.float64), centered(b, pb).astype(np.float64))
+    if out is None:
+        return _accumulators(node, acc)
+    return _requantize(node, acc, np.asarray((_scale(pa) * _scale(pb)) / _scale(out)), out)
+
+
+def matmul_integer(
+    node: Node, a: Array, b: Array, zero_a: Array | None, zero_b: Array | None
+) -> Array:
+    rows, columns = _zero_points(zero_a), _zero_points(zero_b)
+    if rows.size > 1:
+        rows = rows[:, None]
+    return _accumulators(node, np.matmul(a - rows, b - columns))
+
+
+def conv_integer(
+    node: Node, q: Array, w: Array, zero_x: Array | None, zero_w: Array | None
+) -> Array:
+    params = QuantParams(
+        np.ones((), np.float32), _zero_points(zero_x).reshape(-1)[:1].astype(np.int32)
+    )
+    zero = _zero_points(zero_w).reshape(-1).astype(np.int32)
+    weights = QuantParams(np.ones(zero.shape, np.float32), zero, 0 if zero.size > 1 else None)
+    return conv2d(node, q, w, None, params, weights, None)
+
+
+def dynamic_params(x: Array) -> QuantParams:
+    """ONNX DynamicQuantizeLinear's scale and zero point, in the int8 domain."""
+    with np.errstate(all="ignore"):
+        lo = np.fmin(_F32(0), np.fmin.reduce(x, axis=None, initial=_F32(0)))
+        hi = np.fmax(_F32(0), np.fmax.reduce(x, axis=None, initial=_F32(0)))
+        scale = _F32(1) if lo == hi else (hi - lo) / _F32(255)
+        zero_point = _F32(0) - lo / scale
+        zero_point = np.rint(np.clip(zero_point, 0, 255)) if zero_point > 0 else _F32(0)
+    return QuantParams(np.asarray(scale, np.float32), np.asarray(zero_point - 128, np.int32))
+
+
+def dynamic_quantize(x: Array) -> list[Array]:
+    params = dynamic_params(x)
+    return [quantize(x, params), params.scale, params.zero_point.astype(np.int8)]
+
+
+def dynamic_linear(
+    node: Node, x: Array, w: Array, bias: Array | None, w_params: QuantParams
+) -> Array:
+    params = dynamic_params(x)
+    acc = centered(quantize(x, params), params).astype(np.float64) @ _weights(w, w_params).T
+    with np.errstate(all="ignore"):
+        y = _accumulators(node, acc).astype(np.float32) * (_scale(params) * w_params.scale)
+        return np.asarray(y if bias is None else y + bias, np.float32)
+
+
+def _zero_points(given: Array | None) -> Array:
+    return np.zeros(()) if given is None else given.astype(np.float64)
+
+
+def _accumulators(node: Node, acc: Array) -> Array:
+    if acc.size and np.abs(acc).max() >= 2**31:
+        raise GraphError(f"node '{node.name}' ({node.op}): an accumulator exceeds int32")
+    return np.asarray(acc.astype(np.int32))
 
 
 # -- elementwise ----------------------------------------------------------------------------

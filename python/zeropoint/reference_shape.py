@@ -275,11 +275,14 @@ def pad(node: Node, x: Array, value: Any) -> Array:
 
 
 def argmax(node: Node, x: Array) -> Array:
+    """The scan of ``csrc/ops/argmax.cpp``: a NaN neither replaces what was before nor is replaced."""
     axis = integer(node, "axis", 0)
-    if integer(node, "select_last", 0):
-        best = x.shape[axis] - 1 - np.argmax(np.flip(x, axis), axis)
-    else:
-        best = np.argmax(x, axis)
+    last = bool(integer(node, "select_last", 0))
+    slices = np.moveaxis(x, axis, 0)
+    maximum, best = slices[0], np.zeros(slices.shape[1:], np.int64)
+    for i, candidate in enumerate(slices[1:], 1):
+        wins = candidate >= maximum if last else candidate > maximum
+        maximum, best = np.where(wins, candidate, maximum), np.where(wins, i, best)
     if integer(node, "keepdims", 1):
         best = np.expand_dims(best, axis)
     return np.asarray(best, np.int64)

@@ -37,7 +37,7 @@ class TensorInfo:
 
     Attributes:
         name: as in the model.
-        dtype: "float32", "int8", "int32" or "int64".
+        dtype: as callers give or get it: "float32", "int8", "uint8", "int32" or "int64".
         shape: dimensions; None is free, any size of at least 1.
     """
 
@@ -77,13 +77,19 @@ class Session:
             run on. Threads start when they are first needed and sleep while idle.
         isa: the highest ISA level to use, as ``zeropoint cpu`` lists them. Default: the environment
             variable ``ZEROPOINT_ISA`` or, where that is unset, the best level of this CPU.
+        io: the dtype of quantized inputs and outputs for callers. "as_file": int8, or uint8 where
+            the model says so. "float32", "int8", "uint8": all quantized inputs and outputs; float32
+            is quantized (ONNX QuantizeLinear) and dequantized with the value's own scale and zero
+            point, uint8 is the int8 value plus 128. Or ``{name: dtype}`` for some of them. Inputs
+            and outputs that are not quantized stay what they are.
 
     Raises:
         FileError: the file cannot be opened.
         ModelError: the file is not a valid model.
         UnsupportedError: nodes that this build cannot run; the message names all of them.
         IsaError: the ISA level is unknown, or this CPU lacks it.
-        InputError: ``threads`` is out of range, or ``model`` is none of the above.
+        InputError: ``threads`` is out of range, ``model`` is none of the above, or ``io`` names an
+            input or output that does not exist or cannot have that dtype.
     """
 
     def __init__(
@@ -92,6 +98,7 @@ class Session:
         *,
         threads: int = 1,
         isa: str | None = None,
+        io: str | Mapping[str, str] = "as_file",
     ) -> None:
         if isinstance(threads, bool) or not isinstance(threads, int | np.integer):
             raise InputError(f"threads must be an integer, not {threads!r}")
@@ -100,14 +107,18 @@ class Session:
         if isa is not None and not isinstance(isa, str):
             raise InputError(f"isa must be the name of an ISA level, not {isa!r}")
         level = isa or ""
+        everywhere, named = _border(io)
         if isinstance(model, str | os.PathLike):
             self._source = os.fspath(model)
             if "\0" in self._source:
                 raise InputError(f"the path {self._source!r} has a zero byte in it")
-            self._core = _core.Session.from_file(os.fsencode(self._source), int(threads), level)
+            path = os.fsencode(self._source)
+            self._core = _core.Session.from_file(path, int(threads), level, everywhere, named)
         else:
             content, self._source = _model_bytes(model)
-            self._core = _core.Session.from_bytes(content, self._source, int(threads), level)
+            self._core = _core.Session.from_bytes(
+                content, self._source, int(threads), level, everywhere, named
+            )
         self._inputs = tuple(map(_tensor_info, self._core.inputs))
         self._outputs = tuple(map(_tensor_info, self._core.outputs))
 
@@ -295,6 +306,17 @@ class Session:
 def _fits(shape: tuple[int, ...], info: TensorInfo) -> bool:
     return len(shape) == len(info.shape) and all(
         1 <= d < 2**40 and w in (None, d) for d, w in zip(shape, info.shape, strict=True)
+    )
+
+
+def _border(io: object) -> tuple[str, list[tuple[str, str]]]:
+    """What to ask of all inputs and outputs, and of some by name."""
+    if isinstance(io, str):
+        return io, []
+    if isinstance(io, Mapping) and all(isinstance(s, str) for pair in io.items() for s in pair):
+        return "as_file", list(io.items())
+    raise InputError(
+        f"io must be 'as_file', 'float32', 'int8', 'uint8' or {{name: one of these}}, not {io!r}"
     )
 
 

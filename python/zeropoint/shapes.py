@@ -13,7 +13,7 @@ from typing import cast
 
 from zeropoint.errors import GraphError
 from zeropoint.graph import Dim, Graph, Node
-from zeropoint.operators import UNARY
+from zeropoint.operators import ACCUMULATES, UNARY
 
 Shape = tuple[Dim, ...]
 MaybeShape = Shape | None
@@ -36,11 +36,11 @@ def infer(graph: Graph) -> None:
 
 def infer_node(graph: Graph, node: Node) -> None:
     """Fills the values that ``node`` writes; values that do not exist yet are left alone."""
-    dtype = _output_dtype(graph, node)
-    for name, shape in zip(node.outputs, output_shapes(graph, node), strict=False):
+    for i, shape in enumerate(output_shapes(graph, node)[: len(node.outputs)]):
+        name = node.outputs[i]
         if name in graph.values:
             graph.values[name].shape = shape
-            graph.values[name].dtype = dtype
+            graph.values[name].dtype = _output_dtype(graph, node, i)
 
 
 def output_shapes(graph: Graph, node: Node) -> list[MaybeShape]:
@@ -252,6 +252,57 @@ def _matmul(node: Node, shapes: list[MaybeShape]) -> list[MaybeShape]:
     if a[-1] is not None and b[-2] is not None and a[-1] != b[-2]:
         raise _ShapeError(f"the inner dimensions {a[-1]} and {b[-2]} differ")
     return [(*broadcast(a[:-2], b[:-2]), a[-2], b[-1])]
+
+
+def _matmul_integer(node: Node, shapes: list[MaybeShape]) -> list[MaybeShape]:
+    result = _matmul(node, shapes)
+    y = result[0]
+    for i, (what, dim) in enumerate((("rows of a", -2), ("columns of b", -1))):
+        zero_point = shapes[2 + i] if len(shapes) > 2 + i else None
+        if y is not None and zero_point is not None:
+            _zero_points(zero_point, y[dim], what)
+    return result
+
+
+def _zero_points(shape: Shape, count: Dim, what: str) -> None:
+    if shape not in ((), (1,), (None,)) and (
+        len(shape) != 1 or (count is not None and shape[0] != count)
+    ):
+        raise _ShapeError(
+            f"the zero points {format_shape(shape)} are not one, nor one for the {what}"
+        )
+
+
+def _conv_integer(node: Node, shapes: list[MaybeShape]) -> list[MaybeShape]:
+    result = _conv2d(node, shapes[:2])
+    w = cast("Shape", shapes[1])
+    for i, (what, count) in enumerate((("tensor", 1), ("output channels", w[0]))):
+        zero_point = shapes[2 + i] if len(shapes) > 2 + i else None
+        if zero_point is not None:
+            _zero_points(zero_point, count, what)
+    return result
+
+
+def _dynamic_quantize(node: Node, shapes: list[MaybeShape]) -> list[MaybeShape]:
+    return [shapes[0], (), ()]
+
+
+def _layer_norm(node: Node, shapes: list[MaybeShape]) -> list[MaybeShape]:
+    x = shapes[0]
+    if x is None:
+        return [None]
+    axis = _int(node, "axis", -1)
+    row = x[_axis(axis + len(x) if axis < 0 else axis, len(x)) :]
+    for given, what in zip(shapes[1:], ("scale", "bias"), strict=False):
+        if given is not None and (
+            len(given) != len(row)
+            or any(None not in (g, r) and g != r for g, r in zip(given, row, strict=True))
+        ):
+            raise _ShapeError(
+                f"the {what} {format_shape(given)} has not the shape of the normalized axes, "
+                f"{format_shape(row)}"
+            )
+    return [x]
 
 
 def _pool(node: Node, shapes: list[MaybeShape]) -> list[MaybeShape]:
@@ -473,13 +524,18 @@ def _softmax(node: Node, shapes: list[MaybeShape]) -> list[MaybeShape]:
 
 
 _RULES: dict[str, _Rule] = {
-    **dict.fromkeys(UNARY | {"lookup", "quantize", "dequantize"}, _same),
-    **dict.fromkeys(("add", "sub", "mul", "div"), _elementwise),
+    **dict.fromkeys(UNARY | {"lookup", "quantize", "dequantize", "cast", "pow"}, _same),
+    **dict.fromkeys(("add", "sub", "mul", "div", "max", "min"), _elementwise),
     "prelu": _prelu,
     "conv2d": _conv2d,
     "conv_transpose2d": _conv_transpose2d,
     "linear": _linear,
     "matmul": _matmul,
+    "matmul_integer": _matmul_integer,
+    "conv_integer": _conv_integer,
+    "dynamic_quantize": _dynamic_quantize,
+    "dynamic_linear": _linear,
+    "layer_norm": _layer_norm,
     "max_pool2d": _pool,
     "avg_pool2d": _pool,
     "global_max_pool": _global_max_pool,
@@ -499,11 +555,24 @@ _RULES: dict[str, _Rule] = {
 }
 
 
-def _output_dtype(graph: Graph, node: Node) -> str:
-    if node.op == "argmax":
-        return "int64"
-    if node.op == "quantize":
-        return "int8"
-    if node.op == "dequantize":
-        return "float32"
-    return graph.value(node.inputs[0]).dtype
+_DTYPES = {
+    "argmax": "int64",
+    "quantize": "int8",
+    "dequantize": "float32",
+    "matmul_integer": "int32",
+    "conv_integer": "int32",
+}
+
+
+def _output_dtype(graph: Graph, node: Node, i: int) -> str:
+    """The dtype of output ``i``; where accumulators may come out, a declared int32 stays."""
+    if node.op in _DTYPES:
+        return _DTYPES[node.op]
+    if node.op == "dynamic_quantize":
+        return "float32" if i == 1 else "int8"
+    if node.op == "cast":
+        return str(node.attrs["to"])
+    dtype = graph.value(node.inputs[0]).dtype
+    if node.op in ACCUMULATES and dtype == "int8" and graph.value(node.outputs[i]).dtype == "int32":
+        return "int32"
+    return dtype

@@ -15,7 +15,9 @@
 
 namespace zeropoint::elementwise_f32 {
 
-enum class Binary : uint8_t { add, sub, mul, div };
+// max and min give a NaN where either side is one (of two, the first); max(-0, 0) is its first
+// side.
+enum class Binary : uint8_t { add, sub, mul, div, max, min };
 
 struct BinaryArgs {
   const float* a = nullptr;
@@ -41,6 +43,7 @@ enum class Unary : uint8_t {
   log,
   mish,  // x * tanh(softplus(x))
   neg,
+  pow,  // alpha = exponent: binary powers, square roots or exp(alpha * log(x))
   relu,
   sigmoid,
   silu,      // x * sigmoid(x)

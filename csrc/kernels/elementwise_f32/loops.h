@@ -38,6 +38,31 @@ void square_root(const UnaryArgs& args) {
   for (int64_t i = 0; i < args.n; ++i) args.y[i] = __builtin_sqrtf(args.x[i]);
 }
 
+// Integer exponents by binary powers, from the lowest bit up; halves by the square root; any other
+// as exp(exponent * log(x)).
+void power(const UnaryArgs& args, float exponent) {
+  const float size = abs_f32(exponent);
+  if (size == 0.5f) {
+    square_root(args);
+  } else if (size <= 64.0f && size == static_cast<float>(static_cast<int>(size))) {
+    const auto bits = static_cast<unsigned>(size);
+    map(args, [bits](float x) {
+      float y = 1.0f;
+      for (unsigned rest = bits; rest != 0; rest >>= 1, x *= x) {
+        if ((rest & 1) != 0) y *= x;
+      }
+      return y;
+    });
+  } else {
+    return map(args, [=](float x) { return exp_f32(exponent * log_f32(x)); });
+  }
+  if (exponent < 0.0f) {
+    UnaryArgs result = args;
+    result.x = args.y;
+    map(result, [](float x) { return 1.0f / x; });
+  }
+}
+
 void unary(const UnaryArgs& args) {
   const float alpha = args.alpha, beta = args.beta;
   switch (args.function) {
@@ -67,6 +92,8 @@ void unary(const UnaryArgs& args) {
       return map(args, [](float x) { return mish_f32(x); });
     case Unary::neg:
       return map(args, [](float x) { return -x; });
+    case Unary::pow:
+      return power(args, alpha);
     case Unary::relu:
       return map(args, [](float x) { return max_f32(x, 0.0f); });
     case Unary::sigmoid:
@@ -116,6 +143,10 @@ void binary(Binary function, const BinaryArgs& args) {
       return zip(args, [](float a, float b) { return a * b; });
     case Binary::div:
       return zip(args, [](float a, float b) { return a / b; });
+    case Binary::max:
+      return zip(args, [](float a, float b) { return select(a >= b || a != a, a, b); });
+    case Binary::min:
+      return zip(args, [](float a, float b) { return select(a <= b || a != a, a, b); });
   }
 }
 

@@ -347,6 +347,9 @@ TEST_CASE("pad: constant, reflect and edge, with crops") {
           case DType::s64:
             fill.data<int64_t>()[0] = 3;
             break;
+          case DType::u8:  // at a session's border only
+            FAIL("not a dtype of operators");
+            break;
         }
         int64_t i = 0, wrong = 0;
         test::for_each_index(y.shape, [&](const std::vector<int64_t>& index) {

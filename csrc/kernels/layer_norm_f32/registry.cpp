@@ -1,0 +1,28 @@
+#include <vector>
+
+#include "kernels/layer_norm_f32/layer_norm_f32_kernels.h"
+
+namespace zeropoint::layer_norm_f32 {
+
+KernelSpan<Kernel> kernels() {
+  static const std::vector<Kernel> all = [] {
+    std::vector<Kernel> joined;
+    for (const KernelSpan<Kernel>& span : {
+#if defined(__x86_64__)
+             x86_avx512vnni_kernels(),
+             x86_avx2_kernels(),
+#endif
+             portable_kernels(),
+         }) {
+      joined.insert(joined.end(), span.begin(), span.end());
+    }
+    return joined;
+  }();
+  return {all.data(), all.size()};
+}
+
+const Kernel& select(IsaMask mask) {
+  return first_allowed(kernels(), mask, [](const Kernel&) { return true; });
+}
+
+}  // namespace zeropoint::layer_norm_f32
