@@ -32,8 +32,9 @@ class _Version(argparse.Action):
 
 
 def _complain(message: str) -> None:
-    line = " ".join(message.split())
-    print(f"zeropoint: error: {line}", file=sys.stderr)
+    # Messages that list several nodes have a line for each.
+    lines = [line.rstrip() for line in message.splitlines() if line.strip()]
+    print("zeropoint: error: " + "\n".join(lines), file=sys.stderr)
 
 
 def make_parser() -> argparse.ArgumentParser:

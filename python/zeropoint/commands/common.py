@@ -86,8 +86,9 @@ def open_session(options: argparse.Namespace) -> Session:
     return Session(model, threads=options.threads, isa=options.isa)
 
 
-def require_writable(path: str) -> None:
-    """Finds out before long work, not after it, that ``path`` cannot be written."""
+def require_writable(path: str, *sources: str) -> None:
+    """Finds out before long work, not after it, that ``path`` cannot be written, or that it is one
+    of the files that the command reads."""
     folder = os.path.dirname(path) or "."
     if os.path.isdir(path):
         raise FileError(f"{path}: cannot be written: it is a folder")
@@ -95,6 +96,11 @@ def require_writable(path: str) -> None:
         raise FileError(f"{path}: cannot be written: there is no folder '{folder}'")
     if not os.access(folder, os.W_OK):
         raise FileError(f"{path}: cannot be written: no permission to write into '{folder}'")
+    for source in sources:
+        if os.path.exists(path) and os.path.exists(source) and os.path.samefile(path, source):
+            raise InputError(
+                f"{path}: the output would replace the input {source}; give it another name"
+            )
 
 
 def graph_inputs(graph: Graph) -> list[TensorInfo]:

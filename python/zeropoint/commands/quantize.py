@@ -67,7 +67,7 @@ def execute(options: argparse.Namespace) -> None:
     from zeropoint.quantization import Config, quantize
 
     began = time.perf_counter()
-    common.require_writable(options.output)
+    common.require_writable(options.output, options.model, options.calibration)
     graph = common.load_graph(options.model)
     specs = common.graph_inputs(graph)
     samples = NpzBatches(options.calibration, specs, common.batch_for(specs, options.batch))

@@ -37,7 +37,7 @@ def execute(options: argparse.Namespace) -> None:
 
     from zeropoint.npz import NpzBatches, save_npz
 
-    common.require_writable(options.output)
+    common.require_writable(options.output, options.model, options.input)
     session = common.open_session(options)
     samples = NpzBatches(options.input, session.inputs, options.batch)
 
