@@ -92,7 +92,7 @@ class Comparison:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON, which has no infinity: ``sqnr_db`` is None where the error or the signal is 0;
-        ``rms_error`` tells these apart."""
+        ``rms_error`` tells these apart. Both are None where the float graph itself overflows."""
         return {
             "samples": self.samples,
             "layers": [
@@ -111,8 +111,11 @@ class Comparison:
 
 
 def _plain(deviation: Deviation) -> dict[str, float | None]:
-    db = deviation.sqnr_db
-    return {"sqnr_db": db if math.isfinite(db) else None, "rms_error": deviation.rms}
+    db, rms = deviation.sqnr_db, deviation.rms
+    return {
+        "sqnr_db": db if math.isfinite(db) else None,
+        "rms_error": rms if math.isfinite(rms) else None,
+    }
 
 
 def compare(
@@ -127,7 +130,8 @@ def compare(
     """Compares a quantized model with the float graph it was made from.
 
     Args:
-        graph: the float graph, as :func:`zeropoint.load` returned it.
+        graph: the float graph, as :func:`zeropoint.load` returned it. Where it has integer values
+            of its own, what they stand for is compared.
         model: the quantized model, or its file.
         batches: ``{input name: array}``, samples along the first axis.
         threads: as in :class:`zeropoint.Session`.
@@ -135,7 +139,8 @@ def compare(
         progress: called with the number of samples of each batch when it is done.
 
     Raises:
-        InputError: there is no batch, or the two graphs do not belong together.
+        InputError: there is no batch, a batch does not fit the graph or holds NaN or infinity, or
+            the two graphs do not belong together.
     """
     quantized = _graph_of(model)
     pairs = _Pairs(graph, quantized)
@@ -151,13 +156,18 @@ def compare(
     # The engine knows values by their names in the model file.
     names = {short_name(name): name for name in wanted | set(accumulated)}
     samples = 0
-    for batch in batches:
-        floats: dict[str, Array] = {n: np.asarray(a) for n, a in batch.items() if n in wanted}
+    for number, batch in enumerate(batches):
+        _check_finite(batch, number)
+        floats: dict[str, Array] = {
+            name: _dequantize(np.asarray(array), graph.value(name).quant)
+            for name, array in batch.items()
+            if name in wanted
+        }
 
         def keep(name: str, value: Array, floats: dict[str, Array] = floats) -> None:
             name = names.get(name, name)
             if name in wanted:
-                floats[name] = value.copy()
+                floats[name] = _dequantize(value.copy(), graph.value(name).quant)
 
         def measure(name: str, value: Array, floats: dict[str, Array] = floats) -> None:
             name = names.get(name, name)
@@ -182,6 +192,14 @@ def compare(
     if not samples:
         raise InputError("there is nothing to compare on: no batch was given")
     return Comparison(layers, outputs, samples)
+
+
+def _check_finite(batch: Mapping[str, Array], number: int) -> None:
+    for name, array in batch.items():
+        if np.asarray(array).dtype.kind == "f" and not np.isfinite(array).all():
+            raise InputError(
+                f"batch {number}: input '{name}' holds NaN or infinity; remove or repair the sample"
+            )
 
 
 def _graph_of(model: Model | Graph | str | os.PathLike[str]) -> Graph:

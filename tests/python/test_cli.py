@@ -116,6 +116,38 @@ def test_old_output_survives_a_failure(tmp_path: pathlib.Path) -> None:
 # -- commands ---------------------------------------------------------------------------------
 
 
+def test_an_output_never_replaces_an_input(tmp_path: pathlib.Path) -> None:
+    inputs = {"m.onnx": pathlib.Path(demo.NETWORK), "m.gguf": quantized(), "x.npz": samples()}
+    for name, source in inputs.items():
+        (tmp_path / name).write_bytes(source.read_bytes())
+    quantize = ["quantize", "m.onnx", "--calibration", "x.npz"]
+    run = ["run", "m.gguf", "--input", "x.npz"]
+    for command, output in ((quantize, "m.onnx"), (quantize, "./x.npz"), (run, "m.gguf")):
+        assert "would replace the input" in fail(*command, "-o", output, cwd=tmp_path)
+    for name, source in inputs.items():
+        assert (tmp_path / name).read_bytes() == source.read_bytes()
+
+
+def test_each_unsupported_node_has_a_line(tmp_path: pathlib.Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    make = onnx.helper
+    nodes = [
+        make.make_node("LRN", ["x"], ["a"], name="first", size=3),
+        make.make_node("Mystery", ["a"], ["y"], name="second"),
+    ]
+    faces = [make.make_tensor_value_info(n, 1, [1, 3, 4, 4]) for n in ("x", "y")]
+    graph = make.make_graph(nodes, "g", faces[:1], faces[1:])
+    path = tmp_path / "m.onnx"
+    path.write_bytes(
+        make.make_model(graph, opset_imports=[make.make_opsetid("", 17)]).SerializeToString()
+    )
+    done = zeropoint("inspect", path)
+    assert done.returncode == 1
+    head, *lines = done.stderr.splitlines()
+    assert head == f"zeropoint: error: {path}: 2 node(s) cannot be imported:"
+    assert [line.split("'")[1] for line in lines] == ["first", "second"]
+
+
 def load(path: pathlib.Path) -> dict[str, np.ndarray]:
     with np.load(path) as file:
         return {name: file[name] for name in file.files}
@@ -263,6 +295,24 @@ def test_compare(tmp_path: pathlib.Path) -> None:
     sqnr = 10 * np.log10((reference**2).sum() / ((value - reference) ** 2).sum())
     assert result["outputs"]["logits"]["sqnr_db"] == pytest.approx(sqnr)
     assert "logits" in succeed("compare", demo.NETWORK, quantized(), "--data", samples())
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_compare_on_data_that_are_not_finite(tmp_path: pathlib.Path, bad: float) -> None:
+    images = demo.digits("test").images[:4].copy()
+    images[2, 0, 1, 1] = bad
+    np.savez(tmp_path / "x.npz", image=images)
+    message = fail("compare", demo.NETWORK, quantized(), "--data", tmp_path / "x.npz", "--json")
+    assert "batch 0: input 'image' holds NaN or infinity" in message
+
+
+def test_compare_counts_what_integers_stand_for() -> None:
+    """With the models the other way round, too: the noise is the same."""
+    data = ["--data", samples(count=8)]
+    forth = json_of("compare", demo.NETWORK, quantized(), *data)["outputs"]["logits"]
+    back = json_of("compare", quantized(), demo.NETWORK, *data)
+    assert back["outputs"]["logits"]["rms_error"] == pytest.approx(forth["rms_error"])
+    assert all(row["accumulated"]["sqnr_db"] > 20 for row in back["layers"])
 
 
 def test_compare_of_models_that_do_not_belong_together(tmp_path: pathlib.Path) -> None:
