@@ -95,8 +95,16 @@ class Observer(ABC):
         return {"lo": self.lo, "hi": self.hi, "count": self.count, **self._state()}
 
     def restore(self, state: _State) -> None:
+        """Takes over what :meth:`state` returned.
+
+        Raises:
+            ValueError: no observer has such a state.
+        """
         self.lo, self.hi = float(state["lo"]), float(state["hi"])
         self.count = int(state["count"])
+        seen = math.isfinite(self.lo) and math.isfinite(self.hi) and self.lo <= self.hi
+        if self.count < 0 or (self.count > 0 and not seen):
+            raise ValueError(f"{self.count} values in the range [{self.lo}, {self.hi}]")
         self._restore(state)
 
     def _take(self, x: Array, lo: float, hi: float) -> None:
@@ -166,7 +174,10 @@ class MovingAverage(Observer):
         return {"average": np.asarray(self._average)}
 
     def _restore(self, state: _State) -> None:
-        self._average = (float(state["average"][0]), float(state["average"][1]))
+        lo, hi = (float(v) for v in state["average"])
+        if not (math.isfinite(lo) and math.isfinite(hi) and lo <= hi):
+            raise ValueError(f"an average range of [{lo}, {hi}]")
+        self._average = (lo, hi)
 
 
 class Histogram(Observer):
@@ -265,7 +276,15 @@ class Histogram(Observer):
 
     def _restore(self, state: _State) -> None:
         self.exponent = int(state["exponent"])
-        self.counts = np.asarray(state["counts"], np.int64).copy()
+        counts = np.asarray(state["counts"], np.int64).copy()
+        if (
+            counts.shape != self.counts.shape
+            or (counts < 0).any()
+            or int(counts.sum()) != self.count
+            or not self._MIN_EXPONENT <= self.exponent <= 128
+        ):
+            raise ValueError("a histogram that does not add up")
+        self.counts = counts
 
 
 class Percentile(Histogram):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,11 @@ from zeropoint.calibration.observers import Observer, make
 from zeropoint.errors import CalibrationError, FileError, InputError
 
 _FORMAT = 1
+#: What NumPy and zipfile raise over a file that is damaged, or is something else.
+_DAMAGED = (
+    *(ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, NotImplementedError),
+    *(RuntimeError, SyntaxError, TypeError, ValueError, zipfile.BadZipFile, zlib.error),
+)
 
 
 class Statistics:
@@ -137,7 +143,7 @@ class Statistics:
                 return Statistics._from_arrays(arrays)
         except OSError as error:
             raise FileError(f"cannot read the statistics {path}: {error}") from error
-        except (KeyError, ValueError, TypeError, IndexError, zipfile.BadZipFile) as error:
+        except _DAMAGED as error:
             raise FileError(
                 f"{path} does not hold calibration statistics ({error}); write it with "
                 "Statistics.save"

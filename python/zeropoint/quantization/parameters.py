@@ -52,10 +52,18 @@ class Parameters:
         if root not in self._cache:
             node = self._int8_producer.get(root)
             fixed = None if node is None else fixed_params(node)
-            self._cache[root] = fixed or activation_params(
-                root, *self._range(root), symmetric=self._symmetric
-            )
+            self._cache[root] = fixed or self._observed(root)
         return self._cache[root]
+
+    def _observed(self, name: str) -> QuantParams:
+        lo, hi = self._range(name)
+        try:
+            return activation_params(name, lo, hi, symmetric=self._symmetric)
+        except CalibrationError as error:
+            node = self._producer.get(name)
+            where = "the graph's input" if node is None else f"node '{node.name}' ({node.op})"
+            source = self._graph.source or self._graph.name
+            raise CalibrationError(f"{source}: {where}: {error}") from None
 
     def _root(self, name: str) -> str:
         """The value whose parameters ``name`` has because only data movement lies between."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -157,3 +158,45 @@ def test_statistics_files_that_are_not(tmp_path: Path) -> None:
         Statistics.load(tmp_path / "other.npz")
     with pytest.raises(FileError, match="cannot write"):
         Statistics().save(tmp_path / "no" / "s.npz")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("0.counts", np.zeros(3, np.int64)),
+        ("0.counts", np.full(4095, -1)),
+        ("0.exponent", np.asarray(10**6)),
+        ("0.lo", np.asarray(np.nan)),
+        ("0.hi", np.asarray(-1e9)),
+        ("0.count", np.asarray(-1)),
+        ("setting.bins", np.asarray(17)),
+        ("method", np.asarray("entropy")),
+        ("format", np.asarray(2)),
+        ("names", np.asarray([["x"]])),
+    ],
+)
+def test_altered_statistics_are_refused(key: str, value: Array, tmp_path: Path) -> None:
+    statistics = calibrate(network(), batches(2), method="percentile")
+    statistics.save(tmp_path / "s.npz")
+    with np.load(tmp_path / "s.npz") as file:
+        arrays = dict(file)
+    assert key in arrays
+    arrays[key] = value
+    np.savez(tmp_path / "altered.npz", **arrays)
+    with pytest.raises(FileError, match=r"altered\.npz does not hold calibration statistics"):
+        Statistics.load(tmp_path / "altered.npz")
+
+
+def test_damaged_statistics_are_refused(tmp_path: Path) -> None:
+    calibrate(network(), batches(2), method="percentile").save(tmp_path / "s.npz")
+    content = (tmp_path / "s.npz").read_bytes()
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    with pytest.raises(FileError):
+        Statistics.load(tmp_path / "array.npy")
+    rng = np.random.default_rng(3)
+    for _ in range(60):
+        altered = bytearray(content[: rng.integers(1, len(content) + 1)])
+        altered[rng.integers(len(altered))] ^= 1 << rng.integers(8)
+        (tmp_path / "d.npz").write_bytes(altered)
+        with contextlib.suppress(FileError):
+            Statistics.load(tmp_path / "d.npz")

@@ -425,8 +425,20 @@ def test_tensors_of_zeros_name_themselves() -> None:
     net = Net(None, 4, 4, 3)
     graph = net.done(net.conv("x", 3, 4, "conv"))
     stats = calibrate(graph, [np.zeros((1, 4, 4, 3), F)])
-    with pytest.raises(CalibrationError, match="'x' holds nothing but zeros"):
+    with pytest.raises(CalibrationError, match="the graph's input: 'x' holds nothing but zeros"):
         quantize(graph, stats)
+
+
+def test_dead_layers_name_their_node() -> None:
+    net = Net(None, 4, 4, 3)
+    graph = net.done(net.conv("x", 3, 4, "dead"))
+    for value in graph.values.values():
+        if value.data is not None:
+            value.data = np.zeros_like(value.data)
+    stats = calibrate(graph, [np.ones((1, 4, 4, 3), F)])
+    with pytest.raises(CalibrationError, match=r"node 'dead' \(conv2d\): .* nothing but zeros"):
+        quantize(graph, stats)
+    quantize(graph, stats, Config(keep_float=["dead"]))
 
 
 def test_a_quantized_graph_is_refused() -> None:
