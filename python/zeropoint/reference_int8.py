@@ -37,7 +37,7 @@ def round_clamp(value: Array, zero_point: int, qmin: int = -128, qmax: int = 127
 
 def quantize(x: Array, params: QuantParams) -> Array:
     """ONNX QuantizeLinear: ``round_clamp(x / scale)``."""
-    with np.errstate(over="ignore"):
+    with np.errstate(all="ignore"):
         return round_clamp(x / _scale(params), _zero(params))
 
 
