@@ -194,6 +194,9 @@ def test_quantize_options(tmp_path: pathlib.Path, options: list[str]) -> None:
     assert summary["samples"] == 64
     assert summary["bytes"] == model.stat().st_size
     described = json_of("inspect", model)
+    between = [n for n in described["nodes"] if n["op"] not in ("quantize", "dequantize")]
+    assert summary["int8_nodes"] + summary["float32_nodes"] == len(between)
+    assert summary["float32_nodes"] == len(summary["kept_float"])
     activations = [v for v in described["values"] if v["dtype"] == "int8" and not v["constant"]]
     axes = {v["axis"] for v in described["values"] if v["constant"] and v["dtype"] == "int8"}
     if "--symmetric" in options:

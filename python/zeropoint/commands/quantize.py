@@ -96,7 +96,11 @@ def execute(options: argparse.Namespace) -> None:
     model.save(options.output)
 
     described = describe(model.graph)
-    counts = Counter(node["precision"] for node in described["nodes"])
+    counts = Counter(
+        node["precision"]
+        for node in described["nodes"]
+        if node["op"] not in ("quantize", "dequantize")  # the border between the two
+    )
     summary = {
         "output": options.output,
         "bytes": os.path.getsize(options.output),
