@@ -68,8 +68,11 @@ void pack(const PackArgs& args, void* packed) {
           args.weights + (static_cast<size_t>(n0) + j) * static_cast<size_t>(args.taps) * depth;
       uint8_t* to = out + kHeaderBytes + j * 2;
       for (int t = 0; t < args.taps; ++t, column += depth) {
-        for (size_t k = 0; k < depth; k += 2, to += kNr * 2) {
-          std::memcpy(to, column + k, depth - k < 2 ? 1 : 2);
+        size_t k = 0;
+        for (; k + 2 <= depth; k += 2, to += kNr * 2) std::memcpy(to, column + k, 2);
+        if (k < depth) {
+          *to = static_cast<uint8_t>(column[k]);
+          to += kNr * 2;
         }
       }
     }

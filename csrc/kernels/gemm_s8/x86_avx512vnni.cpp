@@ -81,7 +81,6 @@ size_t scratch_bytes(int, int taps, int) {
 
 void pack(const PackArgs& args, void* packed) {
   const size_t depth = static_cast<size_t>(args.depth);
-  const size_t steps_per_tap = (depth + 3) / 4;
   Header header = {true};
   for (int j = 0; args.multiplier != nullptr && j < args.n; ++j) {
     header.bounded = header.bounded && args.multiplier[j] < 1.0f && args.multiplier[j] > -1.0f;
@@ -109,9 +108,10 @@ void pack(const PackArgs& args, void* packed) {
       }
       uint8_t* to = weights + at * 4;
       for (int t = 0; t < args.taps; ++t, column += depth) {
-        for (size_t s = 0; s < steps_per_tap; ++s, to += width * 4) {
-          const size_t left = depth - s * 4;
-          std::memcpy(to, column + s * 4, left < 4 ? left : 4);
+        for (size_t k = 0; k + 4 <= depth; k += 4, to += width * 4) std::memcpy(to, column + k, 4);
+        if (depth % 4 != 0) {
+          std::memcpy(to, column + depth / 4 * 4, depth % 4);
+          to += width * 4;
         }
       }
     }
