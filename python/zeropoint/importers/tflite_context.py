@@ -103,6 +103,8 @@ class Context:
         self.graph = Graph(model.name, source=model.path)
         self.folded: dict[int, Array] = {}
         self.tainted: set[int] = set()
+        # Honest files use each constant once or twice; a few bytes can name one a thousand times.
+        self._elements_left = 64 * model.size + 2**26
         self._names: dict[int, str] = {}
         self._taken: set[str] = set()
         self._suffix: dict[str, int] = {}
@@ -182,9 +184,20 @@ class Context:
         if not self.has(op, i):
             return None
         tensor = self.tensor(op, i)
-        return self.folded.get(tensor.index, tensor.data)
+        array = self.folded.get(tensor.index, tensor.data)
+        if array is not None:
+            self.spend(array.size)
+        return array
+
+    def spend(self, elements: int) -> None:
+        """Bounds the work and memory that constants cost, in proportion to the file."""
+        self._elements_left -= elements
+        if self._elements_left < 0:
+            raise ModelError("its constants are used more often than any model would")
 
     def need_constant(self, op: Operator, i: int, what: str) -> Array:
+        if not self.has(op, i):
+            raise ModelError(f"it has {len(op.inputs)} inputs; input {i}, {what}, is missing")
         array = self.constant(op, i)
         if array is None:
             raise Unsupported(f"{what} must be a constant, not computed while the model runs")

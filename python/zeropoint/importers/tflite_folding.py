@@ -23,6 +23,8 @@ from zeropoint.importers.tflite_reader import Operator
 _SMALL = 1 << 12
 #: Weights that are only moved may have any size that the file has.
 _LARGE = 1 << 28
+#: Picking rows could make much of little; nothing but shape arithmetic needs it here.
+_GROWING = frozenset({"GATHER"})
 
 _Fold = Callable[[Operator, list[Array]], Array]
 
@@ -49,11 +51,13 @@ def fold(c: Context, op: Operator) -> bool:
         present = [array for array in arrays if array is not None]
         if len(present) != len(arrays):
             return False
-        limit = _LARGE if op.kind in _MOVES else _SMALL
+        limit = _LARGE if op.kind in _MOVES and op.kind not in _GROWING else _SMALL
         if sum(array.size for array in present) > limit:
             return False
         if op.kind in _ARITHMETIC and any(array.dtype.kind == "f" for array in present):
             return False
+        # Joins are the only ones that make more of what there is; that is paid for before.
+        c.spend(sum(array.size for array in present))
         try:
             result = rule(op, present)
         except (ValueError, IndexError, TypeError, OverflowError, ZeroDivisionError) as error:

@@ -101,6 +101,7 @@ class TfliteModel:
 
     path: str
     name: str
+    size: int  # bytes of the file
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     tensors: dict[int, Tensor]
@@ -178,7 +179,9 @@ class _Reader:
             used.update(operator.inputs)
             used.update(operator.outputs)
         tensors = {i: self._tensor(i) for i in sorted(used) if i >= 0}
-        model = TfliteModel(self.path, name or "main", inputs, outputs, tensors, operators)
+        model = TfliteModel(
+            self.path, name or "main", len(self.content), inputs, outputs, tensors, operators
+        )
         self._check_order(model)
         return model
 
