@@ -11,6 +11,7 @@ import numpy as np
 
 from zeropoint.errors import GraphError
 from zeropoint.graph import Array, Node
+from zeropoint.shapes import slice_bounds
 
 
 def ints(node: Node, key: str, default: list[int] | None = None) -> list[int]:
@@ -225,9 +226,8 @@ def slice_index(node: Node, shape: tuple[int, ...]) -> tuple[slice, ...]:
     steps = ints(node, "steps", [1] * len(starts))
     index = [slice(None)] * len(shape)
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        index[axis] = slice(*slice(start, end, step).indices(shape[axis]))
-        if step < 0 and index[axis].stop < 0:
-            index[axis] = slice(index[axis].start, None, step)
+        start, end, step = slice_bounds(start, end, step, shape[axis])
+        index[axis] = slice(start, end if end >= 0 else None, step)
     return tuple(index)
 
 
@@ -275,7 +275,7 @@ def pad(node: Node, x: Array, value: Any) -> Array:
 
 
 def argmax(node: Node, x: Array) -> Array:
-    """The scan of ``csrc/ops/argmax.cpp``: a NaN neither replaces what was before nor is replaced."""
+    """The scan of ``csrc/ops/argmax.cpp``: a NaN neither wins nor is replaced."""
     axis = integer(node, "axis", 0)
     last = bool(integer(node, "select_last", 0))
     slices = np.moveaxis(x, axis, 0)

@@ -11,8 +11,8 @@ import pytest
 
 import networks
 import zeropoint as zp
-from zeropoint import _core, reference
-from zeropoint.graph import Graph, Node, Value
+from zeropoint import _core, reference, shapes
+from zeropoint.graph import Attribute, Graph, Node, Value
 
 
 def quantized(graph: Graph, **options: object) -> zp.Model:
@@ -116,3 +116,44 @@ def test_fused_equals_unfused(name: str) -> None:
     x = networks.samples(graph, 2, seed=6)
     fused = zp.Session(model).run(x)
     assert_same(fused, zp.Session(unfuse(model.graph)).run(x))
+
+
+def one_node(op: str, shape: tuple[int, ...], **attrs: Attribute) -> Graph:
+    graph = Graph(op, inputs=["x"], outputs=["y"])
+    graph.add_value(Value("x", "float32", shape))
+    graph.add_value(Value("y"))
+    graph.nodes.append(Node(op, op, ["x"], ["y"], attrs))
+    shapes.infer(graph)
+    return graph
+
+
+WINDOW: dict[str, Attribute] = {"kernel": [2, 3], "strides": [1, 1], "pads": [1, 1, 1, 1]}
+
+
+@pytest.mark.parametrize(
+    "graph",
+    [
+        one_node("max_pool2d", (2, 5, 6, 19), **WINDOW, dilations=[1, 1]),
+        one_node("global_max_pool", (2, 3, 19)),
+        one_node("argmax", (4, 9, 21), axis=1, keepdims=0, select_last=0),
+        one_node("argmax", (4, 9, 21), axis=2, keepdims=1, select_last=1),
+    ],
+    ids=lambda graph: str(graph.nodes[0].op),
+)
+@pytest.mark.parametrize("level", _core.detected_isa_levels())
+def test_maxima_among_nans_equal_the_executor(graph: Graph, level: str) -> None:
+    """A maximum skips NaNs (-inf where there is nothing else); an arg max is never moved by one."""
+    x = networks.samples(graph, 1, seed=6)
+    x["x"][np.random.default_rng(6).random(x["x"].shape) < 0.4] = np.nan
+    x["x"][0] = np.nan
+    assert_same(reference.run(graph, x), zp.Session(graph, isa=level).run(x))
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "step"),
+    [(-12, -(2**63), -1), (-9, -20, -1), (2**63 - 1, -(2**62), -3), (-20, 2**62, 5), (7, -9, -7)],
+)
+def test_slices_far_outside_equal_the_executor(start: int, end: int, step: int) -> None:
+    graph = one_node("slice", (8, 3), starts=[start], ends=[end], axes=[0], steps=[step])
+    x = networks.samples(graph, 1, seed=7)
+    assert_same(reference.run(graph, x), zp.Session(graph).run(x))
