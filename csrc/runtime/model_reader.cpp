@@ -229,6 +229,10 @@ class Reader {
     const unsigned char* data = file_.tensor_data(tensor, dtype_size(dtype));
     const auto bytes = static_cast<size_t>(elements * dtype_size(dtype));
     model_.constant_bytes += static_cast<int64_t>(bytes);
+    // Constants may be copied, and are packed: no more of them than the file has bytes.
+    if (model_.constant_bytes > model_.file_bytes) {
+      fail("the tensors overlap: together they are larger than the file; it is altered");
+    }
 
     const auto behind = static_cast<size_t>(block_.data + block_.size - (data + bytes));
     const bool aligned =

@@ -46,6 +46,7 @@ struct TensorEntry {
   std::vector<uint64_t> dims;  // fastest first
   uint32_t type = kTensorF32;
   std::string data;
+  int64_t offset = -1;  // in the tensor data; -1: behind the tensor before it
 };
 
 // The container. Keys may be replaced or removed before the bytes are made.
@@ -79,7 +80,8 @@ struct GgufBuilder {
       data.resize((data.size() + alignment - 1) / alignment * alignment);
       out += raw_string(tensor.name) + raw(static_cast<uint32_t>(tensor.dims.size()));
       for (const uint64_t dim : tensor.dims) out += raw(dim);
-      out += raw(tensor.type) + raw<uint64_t>(data.size());
+      const auto behind = static_cast<int64_t>(data.size());
+      out += raw(tensor.type) + raw<int64_t>(tensor.offset < 0 ? behind : tensor.offset);
       data += tensor.data;
     }
     out.resize((out.size() + alignment - 1) / alignment * alignment);

@@ -353,6 +353,17 @@ TEST_CASE("model reader: each broken part is named") {
   }
 }
 
+TEST_CASE("model reader: tensors that overlap cannot be many times the file") {
+  ModelBuilder m = small_model();
+  for (int i = 0; i < 3; ++i) {
+    m.constant<int8_t>("c" + std::to_string(i), "int8", kTensorI8, {10000},
+                       std::vector<int8_t>(i == 0 ? 10000 : 0));
+  }
+  GgufBuilder b = m.build();
+  for (size_t i = b.tensors.size() - 3; i < b.tensors.size(); ++i) b.tensors[i].offset = 0;
+  CHECK(load_and_run(b.bytes()).find("the tensors overlap") != std::string::npos);
+}
+
 TEST_CASE("model reader: all unknown operators come in one error") {
   GgufBuilder b = small_model().build();
   b.set("zeropoint.node.0.op", text("frobnicate"));
