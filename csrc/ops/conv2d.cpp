@@ -17,6 +17,7 @@
 #include "kernels/depthwise_s8/depthwise_s8.h"
 #include "ops/factories.h"
 #include "ops/layer_weights.h"
+#include "ops/operand.h"
 #include "ops/plan.h"
 #include "ops/window.h"
 #include "ops/zero_point.h"
@@ -90,6 +91,7 @@ class GemmConv final : public Op {
   GemmConv(const NodeInfo& node, const LayerWeights<T>& weights, const OpContext& context,
            bool runtime_zero_point = false)
       : shape_(node, weights),
+        x_(node.input(0)),
         threads_(context.threads),
         depth_(weights.depth),
         pad_value_(weights.pad_value) {
@@ -121,7 +123,7 @@ class GemmConv final : public Op {
   std::unique_ptr<Plan> plan(const std::vector<Shape>& inputs,
                              const std::vector<Shape>& outputs) const override;
   size_t packed_bytes() const override {
-    size_t bytes = 0;
+    size_t bytes = x_.bytes();
     for (const PackedGemm<T>& block : blocks_) bytes += block.packed_bytes();
     return bytes;
   }
@@ -131,42 +133,43 @@ class GemmConv final : public Op {
 
   void pack_blocks(const LayerWeights<T>& weights, IsaMask isa) {
     const int groups = static_cast<int>(shape_.groups), group_n = weights.n / groups;
-    int merge = 1;  // groups side by side in one block
+    // Groups side by side in one block; the last block may have fewer.
+    int merge = 1;
     if constexpr (!std::is_same_v<T, float>) {
-      while (merge < groups && (groups % merge != 0 || merge * group_n < kMinBlockColumns)) ++merge;
+      merge = std::min(groups, ceil_div(kMinBlockColumns, group_n));
     }
     block_n_ = merge * group_n;
     block_depth_ =
         row_merged_ ? static_cast<int>(shape_.window.kernel[1]) * depth_ : merge * depth_;
     const size_t group_weights = static_cast<size_t>(group_n) * static_cast<size_t>(weights.taps) *
                                  static_cast<size_t>(depth_);
-    blocks_.reserve(static_cast<size_t>(groups / merge));
+    blocks_.reserve(static_cast<size_t>(ceil_div(groups, merge)));
     for (int g = 0; g < groups; g += merge) {
+      const int here = std::min(merge, groups - g);
+      const int n = here * group_n, depth = here * depth_;
       const auto* source = weights.values.data() + static_cast<size_t>(g) * group_weights;
       if (merge == 1) {
         blocks_.push_back(weights.pack(source, g * group_n, block_n_, taps_, block_depth_, isa));
         continue;
       }
       // Output channel c of group i reads only its own group's channels; all others weigh zero.
-      std::vector<typename LayerWeights<T>::Element> diagonal(static_cast<size_t>(block_n_) *
-                                                              static_cast<size_t>(taps_) *
-                                                              static_cast<size_t>(block_depth_));
-      for (int c = 0; c < block_n_; ++c) {
+      std::vector<typename LayerWeights<T>::Element> diagonal(
+          static_cast<size_t>(n) * static_cast<size_t>(taps_) * static_cast<size_t>(depth));
+      for (int c = 0; c < n; ++c) {
         for (int t = 0; t < taps_; ++t) {
           const size_t row =
               static_cast<size_t>(c) * static_cast<size_t>(taps_) + static_cast<size_t>(t);
           std::copy_n(source + row * static_cast<size_t>(depth_), depth_,
-                      diagonal.begin() +
-                          static_cast<ptrdiff_t>(row * static_cast<size_t>(block_depth_)) +
+                      diagonal.begin() + static_cast<ptrdiff_t>(row * static_cast<size_t>(depth)) +
                           c / group_n * depth_);
         }
       }
-      blocks_.push_back(
-          weights.pack(diagonal.data(), g * group_n, block_n_, taps_, block_depth_, isa));
+      blocks_.push_back(weights.pack(diagonal.data(), g * group_n, n, taps_, depth, isa));
     }
   }
 
   ConvShape<T> shape_;
+  Operand x_;
   int threads_;
   int depth_;  // input channels of one group
   T pad_value_;
@@ -210,7 +213,7 @@ class GemmConv<T, Y>::ConvPlan final : public Plan {
   }
 
   void run(const void* const* inputs, void* const* outputs, RunContext& context) const override {
-    const T* x = static_cast<const T*>(inputs[0]);
+    const T* x = op_.x_.template as<T>(inputs[0]);
     Y* y = static_cast<Y*>(outputs[0]);
     char* const own = static_cast<char*>(context.scratch) + gemm_scratch_;
     T* padded = reinterpret_cast<T*>(own + pad_row_bytes_);
@@ -235,7 +238,7 @@ class GemmConv<T, Y>::ConvPlan final : public Plan {
         rows.offsets = offsets_.empty() ? nullptr : offsets_.data();
         rows.pad_row = pad_row;
         rows.taps = op_.taps_;
-        rows.depth = op_.block_depth_;
+        rows.depth = op_.row_merged_ ? op_.block_depth_ : block_depth(b);
         run_parallel(op_.blocks_[b], rows, y + b * static_cast<size_t>(op_.block_n_),
                      op_.shape_.out_channels, rows_, context.pool, context.scratch);
       }
@@ -261,6 +264,7 @@ class GemmConv<T, Y>::ConvPlan final : public Plan {
       padded_bytes_ = static_cast<size_t>(bytes) + kOverreadBytes;
     }
     check_offset_range(padded_height_ * padded_row_);
+    check_offset_count(rows_, op_.taps_);
     offsets_.reserve(static_cast<size_t>(rows_ * op_.taps_));
     for (int64_t oy = 0; oy < y[1]; ++oy) {
       for (int64_t ox = 0; ox < y[2]; ++ox) {
@@ -271,6 +275,12 @@ class GemmConv<T, Y>::ConvPlan final : public Plan {
         }
       }
     }
+  }
+
+  // Input channels of block b.
+  int block_depth(size_t b) const {
+    const int64_t before = static_cast<int64_t>(b) * op_.block_depth_;
+    return static_cast<int>(std::min<int64_t>(op_.block_depth_, op_.shape_.in_channels - before));
   }
 
   void correct(int32_t* y, int32_t zero_point, ThreadPool& pool) const {
@@ -418,6 +428,7 @@ class DepthwiseConv final : public Op {
  public:
   DepthwiseConv(const NodeInfo& node, const LayerWeights<T>& weights, const OpContext& context)
       : shape_(node, weights),
+        x_(node.input(0)),
         taps_(weights.taps),
         repeat_(weights.repeat),
         kernel_(weights, context.isa),
@@ -430,7 +441,7 @@ class DepthwiseConv final : public Op {
                              const std::vector<Shape>& outputs) const override {
     return std::make_unique<DepthwisePlan>(*this, inputs[0], outputs[0]);
   }
-  size_t packed_bytes() const override { return kernel_.packed_bytes(); }
+  size_t packed_bytes() const override { return x_.bytes() + kernel_.packed_bytes(); }
 
  private:
   class DepthwisePlan final : public Plan {
@@ -450,7 +461,7 @@ class DepthwiseConv final : public Op {
 
     void run(const void* const* inputs, void* const* outputs, RunContext& context) const override {
       Rows<T> rows;
-      rows.base = static_cast<const T*>(inputs[0]);
+      rows.base = op_.x_.template as<T>(inputs[0]);
       rows.offsets = offsets_.data();
       rows.pad_row = op_.pad_row_.template as<T>();
       rows.taps = op_.taps_;
@@ -473,6 +484,7 @@ class DepthwiseConv final : public Op {
   };
 
   ConvShape<T> shape_;
+  Operand x_;
   int taps_, repeat_;
   Kernel kernel_;
   AlignedBuffer pad_row_;

@@ -13,6 +13,7 @@
 
 #include "ops/factories.h"
 #include "ops/layer_weights.h"
+#include "ops/operand.h"
 #include "ops/window.h"
 
 namespace zeropoint {
@@ -21,7 +22,8 @@ namespace {
 template <typename T>
 class ConvTranspose final : public Op {
  public:
-  ConvTranspose(const NodeInfo& node, const OpContext& context) : threads_(context.threads) {
+  ConvTranspose(const NodeInfo& node, const OpContext& context)
+      : x_(node.input(0)), threads_(context.threads) {
     const LayerWeights<T> weights = read_layer_weights<T>(node);
     const Shape& w = node.input(1).shape;
     if (w.rank() != 4) {
@@ -61,13 +63,7 @@ class ConvTranspose final : public Op {
   std::unique_ptr<Plan> plan(const std::vector<Shape>& inputs,
                              const std::vector<Shape>& outputs) const override;
 
-  size_t packed_bytes() const override {
-    size_t bytes = 0;
-    for (const Phase& phase : phases_) {
-      for (const PackedGemm<T>& group : phase.groups) bytes += group.packed_bytes();
-    }
-    return bytes;
-  }
+  size_t packed_bytes() const override { return x_.bytes() + packed_bytes_; }
 
  private:
   class TransposePlan;
@@ -75,12 +71,19 @@ class ConvTranspose final : public Op {
   struct Tap {
     int64_t ky, kx;
   };
-  // The output pixels (y0 + j * stride, x0 + i * stride) and the taps that reach them. A phase that
-  // no tap reaches (a stride above the kernel) keeps one tap of zero weights that reads padding.
+  using Groups = std::vector<PackedGemm<T>>;
+  // The output pixels (y0 + j * stride, x0 + i * stride) and the taps that reach them. Phases that
+  // no tap reaches (a stride above the kernel) share one packing, of a single weight 0 an output
+  // channel, which meets padding.
   struct Phase {
     int64_t y0, x0;
     std::vector<Tap> taps;
-    std::vector<PackedGemm<T>> groups;
+    std::shared_ptr<const Groups> groups;
+
+    int gemm_taps(int repeat) const {
+      return taps.empty() ? 1 : static_cast<int>(taps.size()) * repeat;
+    }
+    int gemm_depth(int depth) const { return taps.empty() ? 1 : depth; }
   };
 
   int64_t output_pixels(int axis, int64_t size) const {
@@ -96,13 +99,13 @@ class ConvTranspose final : public Op {
     return pixels;
   }
 
-  // The taps along one axis that reach output positions o with o mod stride == phase.
-  std::vector<int64_t> axis_taps(size_t a, int64_t phase) const {
-    std::vector<int64_t> taps;
+  // The taps along one axis that reach output positions o with o mod stride == phase, by phase.
+  std::vector<std::vector<int64_t>> axis_taps(size_t a) const {
+    const int64_t stride = window_.strides[a];
+    std::vector<std::vector<int64_t>> taps(static_cast<size_t>(stride));
     for (int64_t k = 0; k < window_.kernel[a]; ++k) {
-      if ((phase + window_.pads[a] - k * window_.dilations[a]) % window_.strides[a] == 0) {
-        taps.push_back(k);
-      }
+      const int64_t remainder = (k * window_.dilations[a] - window_.pads[a]) % stride;
+      taps[static_cast<size_t>(remainder < 0 ? remainder + stride : remainder)].push_back(k);
     }
     return taps;
   }
@@ -113,37 +116,55 @@ class ConvTranspose final : public Op {
                                               " x " + std::to_string(window_.strides[1]) +
                                               " is too large for a transposed convolution");
     }
-    const int group_n = static_cast<int>(out_channels_ / groups_);
-    const int64_t kernel_taps = window_.taps();
+    const auto vertical = axis_taps(0), horizontal = axis_taps(1);
+    std::shared_ptr<const Groups> without_taps;
     for (int64_t y0 = 0; y0 < window_.strides[0]; ++y0) {
       for (int64_t x0 = 0; x0 < window_.strides[1]; ++x0) {
-        Phase phase{y0, x0, {}, {}};
-        for (int64_t ky : axis_taps(0, y0)) {
-          for (int64_t kx : axis_taps(1, x0)) phase.taps.push_back({ky, kx});
+        Phase phase{y0, x0, {}, nullptr};
+        for (int64_t ky : vertical[static_cast<size_t>(y0)]) {
+          for (int64_t kx : horizontal[static_cast<size_t>(x0)]) phase.taps.push_back({ky, kx});
         }
-        const int taps = std::max<int>(1, static_cast<int>(phase.taps.size())) * repeat_;
-        phase.groups.reserve(static_cast<size_t>(groups_));
-        for (int64_t g = 0; g < groups_; ++g) {
-          std::vector<typename LayerWeights<T>::Element> subset;
-          subset.reserve(static_cast<size_t>(group_n) * static_cast<size_t>(taps * depth_));
-          for (int64_t n = g * group_n; n < (g + 1) * group_n; ++n) {
-            for (int r = 0; r < repeat_; ++r) {
-              for (const Tap& tap : phase.taps) {
-                const int64_t t = r * kernel_taps + tap.ky * window_.kernel[1] + tap.kx;
-                const auto* run = weights.values.data() + (n * weights.taps + t) * depth_;
-                subset.insert(subset.end(), run, run + depth_);
-              }
-            }
-          }
-          subset.resize(static_cast<size_t>(group_n) * static_cast<size_t>(taps * depth_));
-          phase.groups.push_back(weights.pack(subset.data(), static_cast<int>(g) * group_n, group_n,
-                                              taps, depth_, isa));
+        if (!phase.taps.empty()) {
+          phase.groups = pack_groups(weights, phase, isa);
+        } else {
+          if (without_taps == nullptr) without_taps = pack_groups(weights, phase, isa);
+          phase.groups = without_taps;
         }
         phases_.push_back(std::move(phase));
       }
     }
   }
 
+  std::shared_ptr<const Groups> pack_groups(const LayerWeights<T>& weights, const Phase& phase,
+                                            IsaMask isa) {
+    using Element = typename LayerWeights<T>::Element;
+    const int group_n = static_cast<int>(out_channels_ / groups_);
+    const int taps = phase.gemm_taps(repeat_), depth = phase.gemm_depth(depth_);
+    const size_t count =
+        static_cast<size_t>(group_n) * static_cast<size_t>(taps) * static_cast<size_t>(depth);
+    auto groups = std::make_shared<Groups>();
+    groups->reserve(static_cast<size_t>(groups_));
+    std::vector<Element> subset;
+    for (int g = 0; g < groups_; ++g) {
+      subset.clear();
+      for (int64_t n = int64_t{g} * group_n; n < (int64_t{g} + 1) * group_n; ++n) {
+        for (int r = 0; r < repeat_; ++r) {
+          for (const Tap& tap : phase.taps) {
+            const int64_t t = r * window_.taps() + tap.ky * window_.kernel[1] + tap.kx;
+            const auto* run = weights.values.data() + (n * weights.taps + t) * depth_;
+            subset.insert(subset.end(), run, run + depth_);
+          }
+        }
+      }
+      // Without taps: adding -0 leaves every bias as it is, a float32 -0 too.
+      subset.resize(count, static_cast<Element>(-0.0f));
+      groups->push_back(weights.pack(subset.data(), g * group_n, group_n, taps, depth, isa));
+      packed_bytes_ += groups->back().packed_bytes();
+    }
+    return groups;
+  }
+
+  Operand x_;
   int threads_;
   Window window_;
   std::array<int64_t, 2> output_padding_{};
@@ -151,6 +172,7 @@ class ConvTranspose final : public Op {
   int depth_ = 0, repeat_ = 1;
   AlignedBuffer pad_row_;
   std::vector<Phase> phases_;
+  size_t packed_bytes_ = 0;
 };
 
 template <typename T>
@@ -167,31 +189,32 @@ class ConvTranspose<T>::TransposePlan final : public Plan {
       grid.rows = y[1] > phase.y0 ? ceil_div(y[1] - phase.y0, op.window_.strides[0]) : 0;
       grid.columns = y[2] > phase.x0 ? ceil_div(y[2] - phase.x0, op.window_.strides[1]) : 0;
       const int64_t pixels = checked_mul(grid.rows, grid.columns, "the output's size");
-      const auto taps = static_cast<int64_t>(std::max<size_t>(1, phase.taps.size())) * op.repeat_;
-      table += checked_mul(pixels, taps, "an offset table");
+      table += checked_mul(pixels, phase.gemm_taps(op.repeat_), "an offset table");
       if (table > kMaxOffsets) {
         throw Error(ErrorCode::unsupported, "the output is too large for an offset table");
       }
-      grid.offsets = phase_offsets(phase, grid, x);
       grids_.push_back(std::move(grid));
       largest = std::max(largest, pixels);
       macs +=
           y[0] * pixels * static_cast<int64_t>(phase.taps.size()) * op.depth_ * op.out_channels_;
     }
+    for (size_t p = 0; p < grids_.size(); ++p) {  // the size of all tables is known to be fine
+      grids_[p].offsets = phase_offsets(op.phases_[p], grids_[p], x);
+    }
     for (const Phase& phase : op.phases_) {
-      gemm_scratch_ = std::max(gemm_scratch_, phase.groups[0].scratch_bytes());
+      gemm_scratch_ = std::max(gemm_scratch_, (*phase.groups)[0].scratch_bytes());
     }
     gemm_scratch_ *= static_cast<size_t>(op.threads_);
     const int64_t rows = checked_mul(largest, op.out_channels_, "the output's size");
     scratch_bytes = gemm_scratch_ + static_cast<size_t>(rows) * sizeof(T) + kOverreadBytes;
-    kernel = op.phases_[0].groups[0].kernel_name();
-    isa = op.phases_[0].groups[0].kernel_isa();
+    kernel = (*op.phases_[0].groups)[0].kernel_name();
+    isa = (*op.phases_[0].groups)[0].kernel_isa();
   }
 
   void run(const void* const* inputs, void* const* outputs, RunContext& context) const override {
     T* dense = reinterpret_cast<T*>(static_cast<char*>(context.scratch) + gemm_scratch_);
     for (int64_t image = 0; image < images_; ++image) {
-      const T* x = static_cast<const T*>(inputs[0]) + image * x_image_;
+      const T* x = op_.x_.template as<T>(inputs[0]) + image * x_image_;
       T* y = static_cast<T*>(outputs[0]) + image * y_image_;
       for (size_t p = 0; p < grids_.size(); ++p) {
         const int64_t pixels = grids_[p].rows * grids_[p].columns;
@@ -215,8 +238,8 @@ class ConvTranspose<T>::TransposePlan final : public Plan {
     for (int64_t j = 0; j < grid.rows; ++j) {
       for (int64_t i = 0; i < grid.columns; ++i) {
         const int64_t oy = phase.y0 + j * w.strides[0], ox = phase.x0 + i * w.strides[1];
+        if (phase.taps.empty()) offsets.push_back(kPaddingOffset);
         for (int r = 0; r < op_.repeat_; ++r) {
-          if (phase.taps.empty()) offsets.push_back(kPaddingOffset);
           for (const Tap& tap : phase.taps) {
             const int64_t ny = oy + w.pads[0] - tap.ky * w.dilations[0];
             const int64_t nx = ox + w.pads[1] - tap.kx * w.dilations[1];
@@ -234,15 +257,15 @@ class ConvTranspose<T>::TransposePlan final : public Plan {
   void run_phase(const Phase& phase, const Grid& grid, const T* x, T* c, int64_t pixels,
                  RunContext& context) const {
     const int64_t group_n = op_.out_channels_ / op_.groups_;
-    for (size_t g = 0; g < phase.groups.size(); ++g) {
+    for (size_t g = 0; g < phase.groups->size(); ++g) {
       Rows<T> rows;
       rows.base = x + static_cast<int64_t>(g) * op_.depth_;
       rows.offsets = grid.offsets.data();
       rows.pad_row = op_.pad_row_.template as<T>();
-      rows.taps = static_cast<int>(std::max<size_t>(1, phase.taps.size())) * op_.repeat_;
-      rows.depth = op_.depth_;
-      run_parallel(phase.groups[g], rows, c + static_cast<int64_t>(g) * group_n, op_.out_channels_,
-                   pixels, context.pool, context.scratch);
+      rows.taps = phase.gemm_taps(op_.repeat_);
+      rows.depth = phase.gemm_depth(op_.depth_);
+      run_parallel((*phase.groups)[g], rows, c + static_cast<int64_t>(g) * group_n,
+                   op_.out_channels_, pixels, context.pool, context.scratch);
     }
   }
 

@@ -4,6 +4,7 @@
 
 #include "ops/factories.h"
 #include "ops/layer_weights.h"
+#include "ops/operand.h"
 #include "ops/window.h"
 
 namespace zeropoint {
@@ -34,11 +35,12 @@ class Linear final : public Op {
     return std::make_unique<LinearPlan>(*this, inputs[0]);
   }
 
-  size_t packed_bytes() const override { return gemm_.packed_bytes(); }
+  size_t packed_bytes() const override { return x_.bytes() + gemm_.packed_bytes(); }
 
  private:
   Linear(const NodeInfo& node, const LayerWeights<T>& weights, const OpContext& context)
-      : threads_(context.threads),
+      : x_(node.input(0)),
+        threads_(context.threads),
         depth_(weights.depth),
         repeat_(weights.repeat),
         gemm_(weights.pack(weights.values.data(), 0, weights.n, weights.taps, weights.depth,
@@ -54,12 +56,13 @@ class Linear final : public Op {
     LinearPlan(const Linear& op, const Shape& x) : op_(op), rows_(x.elements(0, x.rank() - 1)) {
       if (op.repeat_ > 1) {
         check_offset_range(x.elements());
+        check_offset_count(rows_, op.repeat_);
         for (int64_t m = 0; m < rows_; ++m) {
           offsets_.insert(offsets_.end(), static_cast<size_t>(op.repeat_),
                           static_cast<int32_t>(m * op.depth_));
         }
       }
-      macs = checked_mul(rows_, int64_t{op.depth_} * op.gemm_.n(), "a layer's work");
+      macs = rows_ * op.depth_ * op.gemm_.n();  // input, weights and output fit 2^40 bytes each
       scratch_bytes = op.gemm_.scratch_bytes() * static_cast<size_t>(op.threads_);
       kernel = op.gemm_.kernel_name();
       isa = op.gemm_.kernel_isa();
@@ -67,7 +70,7 @@ class Linear final : public Op {
 
     void run(const void* const* inputs, void* const* outputs, RunContext& context) const override {
       Rows<T> rows;
-      rows.base = static_cast<const T*>(inputs[0]);
+      rows.base = op_.x_.template as<T>(inputs[0]);
       rows.stride = op_.depth_;
       rows.offsets = offsets_.empty() ? nullptr : offsets_.data();
       rows.taps = op_.repeat_;
@@ -82,6 +85,7 @@ class Linear final : public Op {
     std::vector<int32_t> offsets_;
   };
 
+  Operand x_;
   int threads_;
   int depth_, repeat_;
   PackedGemm<T> gemm_;

@@ -96,6 +96,14 @@ void check_offset_range(int64_t elements) {
   }
 }
 
+void check_offset_count(int64_t rows, int64_t taps) {
+  if (rows > kMaxOffsets / taps) {
+    throw Error(ErrorCode::unsupported, "a table of " + std::to_string(rows) + " x " +
+                                            std::to_string(taps) +
+                                            " offsets is too large; use a smaller input");
+  }
+}
+
 std::vector<int32_t> build_offsets(const Window& window, int64_t height, int64_t width,
                                    int64_t pixel_stride) {
   check_offset_range(checked_mul(checked_mul(height, width, "an image"), pixel_stride, "an image"));

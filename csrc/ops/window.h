@@ -62,6 +62,9 @@ std::vector<int32_t> build_offsets(const Window& window, int64_t height, int64_t
 // How many taps of each output position along `axis` lie inside the input: [output_size].
 std::vector<int32_t> inside_taps(const Window& window, int axis, int64_t size);
 
+// Throws when `rows` rows of `taps` offsets make too large a table (kMaxOffsets).
+void check_offset_count(int64_t rows, int64_t taps);
+
 // Throws unless an image of so many elements can be addressed with 32-bit offsets.
 void check_offset_range(int64_t elements);
 

@@ -24,6 +24,7 @@ struct Layer {
   int64_t groups = 1, images = 1, height = 1, width = 1, in = 1, out = 1;
   std::array<int64_t, 2> output_padding{0, 0};
   bool asymmetric_weights = false, per_channel = true, with_bias = true, clipped = false;
+  bool constant_input = false;
 
   std::string note() const {
     std::string s = transposed ? "conv_transpose2d" : "conv2d";
@@ -36,6 +37,7 @@ struct Layer {
     add("groups", groups);
     for (int64_t p : window.pads) add("pad", p);
     add("asym", asymmetric_weights), add("bias", with_bias), add("clip", clipped);
+    add("constant", constant_input);
     return s + "; " + test::seed_note();
   }
 
@@ -138,7 +140,13 @@ void check_int8(const Layer& l, std::mt19937_64& g) {
   Buffer<act_t> x(static_cast<size_t>(l.images * l.height * l.width * l.in));
   test::fill_random(x, g, kActMin, kActMax);
   std::vector<int8_t> w(static_cast<size_t>(l.out * taps * depth));
-  for (auto& v : w) v = static_cast<int8_t>(uniform(g, l.asymmetric_weights ? -128 : -127, 127));
+  // With every other zero point at an end of the range, differences of 255 and -255 occur.
+  const auto zero_point = [&] {
+    return uniform(g, 0, 1) ? uniform(g, -128, 127) : uniform(g, 0, 1) ? -128 : 127;
+  };
+  for (auto& v : w) {
+    v = static_cast<int8_t>(l.asymmetric_weights ? zero_point() : uniform(g, -127, 127));
+  }
   std::vector<int32_t> bias(static_cast<size_t>(l.out));
   for (auto& v : bias) v = static_cast<int32_t>(uniform(g, -20000, 20000));
 
@@ -151,8 +159,8 @@ void check_int8(const Layer& l, std::mt19937_64& g) {
   vw.constant->axis = l.per_channel ? 0 : -1;
   for (size_t c = 0; c < channels; ++c) {
     vw.constant->scales.push_back(0.001f * static_cast<float>(uniform(g, 1, 9)));
-    vw.constant->zero_points.push_back(
-        l.asymmetric_weights ? static_cast<int32_t>(uniform(g, -128, 127)) : 0);
+    vw.constant->zero_points.push_back(l.asymmetric_weights ? static_cast<int32_t>(zero_point())
+                                                            : 0);
   }
   ValueInfo vb = constant("b", DType::s32, Shape{l.out}, bias.data());
   NodeInfo node;
@@ -192,7 +200,17 @@ void check_int8(const Layer& l, std::mt19937_64& g) {
       }
     }
   }
-  run_everywhere(node, l, x.data(), [&](const Buffer<act_t>& y) {
+  std::vector<int8_t> file;  // the input as a constant of the file, in the file's domain
+  if (l.constant_input) {
+    for (size_t i = 0; i < x.size(); ++i) file.push_back(static_cast<int8_t>(x[i] - kActOffset));
+    vx.shape = Shape{l.images, l.height, l.width, l.in};
+    vx.constant = std::make_unique<Constant>();
+    vx.constant->data = file.data();
+    vx.constant->scales = {vx.quant.scale};
+    vx.constant->zero_points = {vx.quant.zero_point - kActOffset};
+  }
+  const void* input = l.constant_input ? static_cast<const void*>(file.data()) : x.data();
+  run_everywhere(node, l, static_cast<const act_t*>(input), [&](const Buffer<act_t>& y) {
     REQUIRE(y.size() == expected.size());
     int64_t wrong = 0;
     for (size_t i = 0; i < expected.size(); ++i) wrong += y[i] != expected[i];
@@ -349,6 +367,91 @@ TEST_CASE("conv_transpose2d: random shapes") {
     l.clipped = uniform(g, 0, 1) != 0;
     check_both(l, g);
   }
+}
+
+TEST_CASE("conv2d and conv_transpose2d of a constant") {
+  auto g = test::generator("conv constant");
+  for (const bool transposed : {false, true}) {
+    for (const int64_t groups : {1, 16}) {  // 16: depthwise
+      Layer l = layer(2, 5, 16, 16, 3, 2, 1);
+      l.transposed = transposed;
+      l.groups = groups;
+      l.constant_input = true;
+      check_int8(l, g);
+    }
+  }
+}
+
+TEST_CASE("linear of a constant, with weights far from their zero point") {
+  const std::vector<int8_t> x = {-128, -1, 0, 127}, w = {127, -128, 127, 127};
+  ValueInfo vx = activation("x", DType::s8, 1.0f, -3), vy = activation("y", DType::s8, 1000.0f);
+  vx.shape = Shape{1, 4};
+  vx.constant = std::make_unique<Constant>();
+  vx.constant->data = x.data();
+  vx.constant->scales = {1.0f};
+  vx.constant->zero_points = {-3};
+  ValueInfo vw = constant("w", DType::s8, Shape{1, 4}, w.data());
+  vw.constant->scales = {1.0f};
+  vw.constant->zero_points = {-128};
+  NodeInfo node;
+  node.op = "linear";
+  node.inputs = {&vx, &vw};
+  node.outputs = {&vy};
+  for (Isa level : detected_isa_levels()) {
+    ThreadPool pool(1);
+    const std::unique_ptr<Op> op = make_op(node, {isa_mask(level), 1});
+    const std::unique_ptr<Plan> plan = op->plan({vx.shape, vw.shape}, {Shape{1, 1}});
+    AlignedBuffer scratch(plan->scratch_bytes);
+    RunContext context{pool, scratch.data()};
+    const void* inputs[] = {x.data(), w.data()};
+    act_t y = 0;
+    void* output = &y;
+    plan->run(inputs, &output, context);
+    // (-125 + 3 + 130) * 255 / 1000 = 2.04
+    CHECK(static_cast<int>(y) - kActOffset == 2);
+  }
+}
+
+TEST_CASE("packed weights stay in proportion to the weights") {
+  // A prime number of groups, which no block of groups divides.
+  std::vector<int8_t> w(1009 * 2, 1);
+  ValueInfo x = activation("x", DType::s8, 0.1f), y = activation("y", DType::s8, 0.1f);
+  ValueInfo vw = constant("w", DType::s8, Shape{1009, 1, 1, 2}, w.data());
+  vw.constant->scales = {0.1f};
+  vw.constant->zero_points = {0};
+  NodeInfo node;
+  node.op = "conv2d";
+  node.inputs = {&x, &vw};
+  node.outputs = {&y};
+  node.attributes.set("groups", int64_t{1009});
+  CHECK(make_op(node, {isa_mask(Isa::portable), 1})->packed_bytes() < 64 * w.size());
+  // A transposed convolution most of whose phases no tap reaches.
+  vw.shape = Shape{2, 1, 1, 1009};
+  node.op = "conv_transpose2d";
+  node.attributes = Attributes();
+  node.attributes.set("strides", std::vector<int64_t>{64, 64});
+  CHECK(make_op(node, {isa_mask(Isa::portable), 1})->packed_bytes() < 64 * w.size());
+}
+
+TEST_CASE("layers of any size that fits memory; offset tables have a limit") {
+  std::vector<float> w(1024 * 1024);
+  ValueInfo x = activation("x", DType::f32), y = activation("y", DType::f32);
+  ValueInfo vw = constant("w", DType::f32, Shape{1024, 1024}, w.data());
+  NodeInfo node;
+  node.op = "linear";
+  node.inputs = {&x, &vw};
+  node.outputs = {&y};
+  const OpContext context{isa_mask(Isa::portable), 1};
+  const Shape many{int64_t{1} << 21, 1024};
+  CHECK(make_op(node, context)->plan({many, vw.shape}, {many})->macs == int64_t{1} << 41);
+
+  // Row-merged, with much more padding than image.
+  vw.shape = Shape{2, 2, 2, 1};
+  node.op = "conv2d";
+  node.attributes.set("pads", std::vector<int64_t>{12000, 12000, 12000, 12000});
+  const std::unique_ptr<Op> op = make_op(node, context);
+  const std::vector<Shape> inputs = {Shape{1, 1, 1, 1}, vw.shape};
+  CHECK_THROWS_WITH_AS(op->plan(inputs, op->infer(inputs)), doctest::Contains("offsets"), Error);
 }
 
 TEST_CASE("conv2d refuses what cannot be right") {
