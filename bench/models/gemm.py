@@ -124,7 +124,8 @@ def torch_quantized_linear(m: int, n: int, k: int, threads: int) -> Run:
     x, w = operands(m, n, k)
     layer = torch.ao.nn.quantized.Linear(k, n)
     weights = torch.from_numpy(np.ascontiguousarray(w.T).astype(np.float32) * SCALE_W)
-    scales, zeros = torch.full((n,), SCALE_W), torch.zeros(n)
+    # Zero points of another type than int64 would choose another scheme, and wrong products.
+    scales, zeros = torch.full((n,), SCALE_W), torch.zeros(n, dtype=torch.int64)
     layer.set_weight_bias(
         torch.quantize_per_channel(weights, scales, zeros, 0, torch.qint8), torch.zeros(n)
     )
@@ -142,9 +143,44 @@ ENGINES: dict[str, Callable[[int, int, int, int], Run]] = {
 }
 
 
+def expected(m: int, n: int, k: int) -> tuple[Any, Any]:
+    """The exact product in int8 domains, and the requantized one as uint8, both as float64."""
+    x, w = operands(m, n, k)
+    signed = (x.astype(np.float64) - 128) @ w.astype(np.float64)  # whole numbers below 2^53
+    acc = signed + (128 - ZERO_X) * w.sum(0, dtype=np.int64)
+    return signed, np.clip(np.rint(acc * (SCALE_X * SCALE_W / SCALE_Y)) + ZERO_Y, 0, 255)
+
+
+def check(engine: str, result: Any, m: int, n: int, k: int) -> None:
+    """A wrong product is no product, however fast.
+
+    Raises:
+        ValueError: the result is more than one step away from the exact one.
+    """
+    if isinstance(result, dict):
+        result = result["y"]
+    elif isinstance(result, list):
+        result = result[0]
+    elif getattr(result, "is_quantized", False):
+        result = result.int_repr()
+    elif engine == "openvino":
+        result = result[0]
+    y = np.asarray(result)
+    signed, requantized = expected(m, n, k)
+    exact = signed if y.dtype == np.int32 else requantized
+    stored = y.astype(np.float64) + (128 if y.dtype == np.int8 else 0)
+    if stored.shape != exact.shape:
+        raise ValueError(f"wrong result: shape {stored.shape}, not {exact.shape}")
+    error = float(np.abs(stored - exact).max())
+    if error > (0 if y.dtype == np.int32 else 1):
+        raise ValueError(f"wrong result: {error:g} away from the exact product")
+
+
 def prepare(engine: str, m: int, n: int, k: int, threads: int) -> Run:
-    """For workers.py."""
-    return ENGINES[engine](m, n, k, threads)
+    """For workers.py; checks the result first."""
+    run = ENGINES[engine](m, n, k, threads)
+    check(engine, run(), m, n, k)
+    return run
 
 
 def measure(m: int, n: int, k: int, threads: int, rounds: int, clock: str) -> Case:

@@ -103,6 +103,21 @@ def test_table_and_plot(models: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_wrong_product_is_not_timed(models: Path) -> None:
+    gemm = module("gemm", models)
+    m, n, k = 3, 8, 16
+    x, w = gemm.operands(m, n, k)
+    whole = (x.astype(np.int64) - 128) @ w.astype(np.int64)
+    gemm.check("torch int_mm", whole.astype(np.int32), m, n, k)
+    y = gemm.prepare("zeropoint", m, n, k, 1)()["y"]  # prepare() checks, too
+    with pytest.raises(ValueError, match="away from the exact product"):
+        gemm.check("zeropoint", {"y": y ^ np.int8(64)}, m, n, k)
+    with pytest.raises(ValueError, match="away from the exact product"):
+        gemm.check("torch int_mm", (whole + 1).astype(np.int32), m, n, k)
+    with pytest.raises(ValueError, match="shape"):
+        gemm.check("zeropoint", {"y": y[:1]}, m, n, k)
+
+
 def test_google_benchmark_files(compare: ModuleType) -> None:
     runs = [
         {"name": "k/net/a/repeats:2", "run_name": "k/net/a", "run_type": "iteration", "cpu_time": t}
