@@ -52,6 +52,13 @@ def _bind(model: onnx.ModelProto, values: dict[str, Array]) -> onnx.ModelProto:
     return bound
 
 
+def _array(value: Any) -> Array:
+    """An input as an array; types that NumPy lacks (int4, float8 ...) come as TensorProto."""
+    if isinstance(value, onnx.TensorProto):
+        return np.asarray(onnx.numpy_helper.to_array(value))
+    return np.asarray(value)
+
+
 class ZeropointRep(BackendRep):
     """A model ready to run."""
 
@@ -79,16 +86,17 @@ class ZeropointRep(BackendRep):
         """
         if not isinstance(inputs, dict):
             inputs = dict(zip(self._inputs, inputs, strict=False))
+        inputs = {name: _array(value) for name, value in inputs.items()}
         session = self._specialised(inputs)
         wanted = {i.name for i in session.inputs}
-        results = session.run({k: np.asarray(v) for k, v in inputs.items() if k in wanted})
+        results = session.run({k: v for k, v in inputs.items() if k in wanted})
         return tuple(results[name] for name in self._outputs)
 
     def _specialised(self, inputs: dict[str, Array]) -> Session:
         unchanged = all(np.array_equal(inputs[k], v) for k, v in self._bound.items())
         if self._session is None or not unchanged:
             # All inputs but the first are taken for parameters.
-            bound = {k: np.asarray(v) for k, v in inputs.items() if k != self._inputs[0]}
+            bound = {k: v for k, v in inputs.items() if k != self._inputs[0]}
             self._session = _session(_bind(self._model, bound))
             self._bound = bound
         return self._session

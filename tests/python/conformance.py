@@ -23,10 +23,12 @@ from zeropoint.importers.onnx import HANDLERS
 
 #: The operators under test; others (Cast, Shape, Constant ...) may appear beside them.
 OPERATORS = (
-    "Abs Add ArgMax AveragePool BatchNormalization Clip Concat Conv ConvTranspose Div Dropout Elu "
-    "Erf Exp Flatten Gelu Gemm GlobalAveragePool GlobalMaxPool HardSigmoid HardSwish Identity "
-    "LeakyRelu Log MatMul MaxPool Mish Mul Neg PRelu Pad ReduceMean Relu Reshape Resize Sigmoid "
-    "Slice Softmax Softplus Split Sqrt Squeeze Sub Sum Tanh Transpose Unsqueeze Upsample"
+    "Abs Add ArgMax AveragePool BatchNormalization Clip Concat Conv ConvInteger ConvTranspose "
+    "DequantizeLinear Div Dropout DynamicQuantizeLinear Elu Erf Exp Flatten Gelu Gemm "
+    "GlobalAveragePool GlobalMaxPool HardSigmoid HardSwish Identity LayerNormalization LeakyRelu "
+    "Log MatMul MatMulInteger MaxPool Mish Mul Neg PRelu Pad QLinearConv QLinearMatMul "
+    "QuantizeLinear ReduceMean Relu Reshape Resize Sigmoid Slice Softmax Softplus Split Sqrt "
+    "Squeeze Sub Sum Tanh Transpose Unsqueeze Upsample"
 ).split()
 
 

@@ -387,8 +387,6 @@ def _batch_normalization(context: Context, node: OnnxNode) -> None:
 
 
 def _layer_normalization(context: Context, node: OnnxNode) -> None:
-    if any(node.outputs[1:]):
-        raise Unsupported("the outputs 'Mean' and 'InvStdDev' are not supported")
     if node.get_int("stash_type", 1) != 1:
         raise Unsupported(f"attribute 'stash_type' = {node.attrs['stash_type']} is not supported")
     x = context.value(node, 0)
@@ -410,7 +408,30 @@ def _layer_normalization(context: Context, node: OnnxNode) -> None:
             ) from None
         inputs.append(context.add_constant(node.inputs[i], np.ascontiguousarray(array)))
     epsilon = node.get_float("epsilon", 1e-5)
+    if any(node.outputs[1:]):
+        _moments(context, node, x, list(range(axis, len(shape))), epsilon)
     context.emit(node, "layer_norm", inputs, {"axis": axis, "epsilon": epsilon})
+
+
+def _moments(context: Context, node: OnnxNode, x: str, axes: list[int], epsilon: float) -> None:
+    """LayerNormalization's other outputs: the mean, and 1 / sqrt(variance + epsilon)."""
+    outputs = [*node.outputs, "", ""][1:3]
+
+    def step(op: str, inputs: list[str], what: str, output: str = "", **attrs: Attribute) -> str:
+        return context.emit(node, op, inputs, attrs, output or context.temporary(node, what), what)
+
+    def number(value: float, what: str) -> str:
+        return context.add_constant(context.temporary(node, what), np.asarray(value, np.float32))
+
+    mean = step("reduce_mean", [x], "mean", outputs[0], axes=axes, keepdims=1)
+    if not outputs[1]:
+        return
+    centered = step("sub", [x, mean], "centered")
+    square = step("mul", [centered, centered], "square")
+    variance = step("reduce_mean", [square], "variance", axes=axes, keepdims=1)
+    shifted = step("add", [variance, number(epsilon, "epsilon")], "shifted")
+    deviation = step("sqrt", [shifted], "deviation")
+    step("div", [number(1.0, "one"), deviation], "inverse", outputs[1])
 
 
 # -- resizing ---------------------------------------------------------------------------------

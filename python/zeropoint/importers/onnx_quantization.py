@@ -74,8 +74,10 @@ def read_params(
         raise Unsupported(f"the zero point is {zero.dtype}, and what it belongs to {dtype}")
     if scale.ndim > 1 or zero.ndim > 1:
         raise Unsupported("blocked quantization is not supported: scales have one axis at most")
+    if scale.ndim == 0 and zero.size != 1:
+        raise Unsupported(f"{zero.size} zero points for one scale")
     zero = zero.astype(np.int32) - _OFFSET[dtype]
-    if scale.ndim == 0 and zero.size == 1:
+    if scale.ndim == 0:
         return QuantParams(scale, zero.reshape(()))
     scale, zero = (np.ascontiguousarray(a) for a in np.broadcast_arrays(scale, zero.reshape(-1)))
     return QuantParams(scale, zero, axis)

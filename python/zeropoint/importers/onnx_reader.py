@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 OLDEST_OPSET = 7
 
 #: The types that graph inputs may have, and ONNX's names for them.
-_INPUT_KINDS = {"float32": "FLOAT", "int64": "INT64", "int8": "INT8"}
+_INPUT_KINDS = {"float32": "FLOAT", "int64": "INT64", "int8": "INT8", "uint8": "UINT8"}
 
 
 @dataclass

@@ -17,7 +17,7 @@ import numpy as np
 
 from zeropoint import reference_int8
 from zeropoint.graph import Array, Graph, Node, QuantParams, Value
-from zeropoint.operators import RUNTIME_PARAMETERS, UNARY, WEIGHTED
+from zeropoint.operators import MOVES, RUNTIME_PARAMETERS, UNARY, WEIGHTED
 from zeropoint.quantization import affine
 from zeropoint.quantization.commute import hoist_quantize, join_pairs, sink_dequantize
 from zeropoint.quantization.config import Config
@@ -29,6 +29,7 @@ from zeropoint.transforms.layout import rename
 
 #: A bias whose unit differs from the accumulator's by less than this is in the same unit.
 _SAME_UNIT = 1e-5
+_NOT_QUANTIZED = "its result is not quantized"
 _INT8_FORM = frozenset({"add", "sub", "mul", "avg_pool2d", "reduce_mean", "argmax", "softmax"})
 _DYNAMIC = RUNTIME_PARAMETERS | {"dynamic_linear"}
 
@@ -122,9 +123,14 @@ class _Boundary:
         return self.graph.value(quantizers[0].outputs[0]).quant if quantizers else None
 
     def why_no_target(self, name: str) -> str:
+        """Why a value has no int8 form; "" when it has one."""
         quantizers = self.quantizers(name)
         if not quantizers:
-            return "its result is not quantized"
+            readers = self.consumers.get(name, [])
+            if len(readers) == 1 and readers[0].op in MOVES and name not in self.graph.outputs:
+                # Moved only: what it would take is a quantize node behind that.
+                return self.why_no_target(readers[0].outputs[0]) or _NOT_QUANTIZED
+            return _NOT_QUANTIZED
         if len(quantizers) < len(self.consumers[name]) or name in self.graph.outputs:
             return "its result is used in float32 as well"
         return "its result is quantized in several ways" if len(quantizers) > 1 else ""
