@@ -36,6 +36,9 @@ DOMAINS = {"": HANDLERS, "com.microsoft": onnx_ops_microsoft.HANDLERS}
 #: All operators of the ai.onnx domain that can be imported.
 _KNOWN = frozenset(HANDLERS) | FOLDABLE | {"Constant", "Shape", "Size"}
 
+#: The onnx package's "any number" of inputs or outputs.
+_VARIADIC = 2**31 - 1
+
 
 def import_onnx(path: str | os.PathLike[str]) -> Graph:
     """Reads an ONNX file into a graph, not yet canonical: float operators and, where the file is
@@ -86,7 +89,7 @@ def _handle(context: Context, node: OnnxNode) -> None:
     handler = DOMAINS.get(node.domain, {}).get(node.op_type)
     if handler is None:
         raise Unsupported("this operator is not supported")
-    _refuse_unknown_attributes(context, node)
+    _check_form(context, node)
     first = len(context.graph.nodes)
     try:
         handler(context, node)
@@ -96,8 +99,9 @@ def _handle(context: Context, node: OnnxNode) -> None:
         raise
 
 
-def _refuse_unknown_attributes(context: Context, node: OnnxNode) -> None:
-    """An attribute that the operator does not have in this opset would be ignored in silence."""
+def _check_form(context: Context, node: OnnxNode) -> None:
+    """Numbers of inputs and outputs must be the operator's; an attribute that it does not have in
+    this opset would be ignored in silence."""
     if node.domain:
         return  # other domains' schemas are not in the onnx package
     onnx = require_onnx()
@@ -105,6 +109,13 @@ def _refuse_unknown_attributes(context: Context, node: OnnxNode) -> None:
         schema = onnx.defs.get_schema(node.proto.op_type, context.opset)
     except onnx.defs.SchemaError:
         raise Unsupported(f"opset {context.opset} does not have this operator") from None
+    for what, names, least, most in (
+        ("inputs", node.inputs, schema.min_input, schema.max_input),
+        ("outputs", node.outputs, schema.min_output, schema.max_output),
+    ):
+        if not least <= len(names) <= most:
+            wanted = f"at least {least}" if most >= _VARIADIC else f"{least} to {most}"
+            raise Unsupported(f"it has {len(names)} {what}, and this operator takes {wanted}")
     unknown = [f"'{name}'" for name in node.attrs if name not in schema.attributes]
     if unknown:
         raise Unsupported(

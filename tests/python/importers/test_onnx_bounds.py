@@ -213,6 +213,14 @@ def test_attributes_that_the_operator_does_not_have(made, attributes, tmp_path: 
         load(save(proto, tmp_path))
 
 
+@pytest.mark.parametrize("inputs", [[], ["x"] * 4])
+def test_numbers_of_inputs_that_the_operator_does_not_have(inputs, tmp_path: Path) -> None:
+    made = "Concat" if not inputs else "Conv"
+    proto = model([helper.make_node(made, inputs, ["y"], axis=0)], {"x": [2]}, ["y"])
+    with pytest.raises(UnsupportedError, match=f"it has {len(inputs)} inputs"):
+        load(save(proto, tmp_path))
+
+
 def test_shape_arithmetic_that_does_not_fit(tmp_path: Path) -> None:
     for second in (node("Gather", ["s", "i"], "t"), node("Slice", ["s", "none", "none"], "t")):
         proto = model(
