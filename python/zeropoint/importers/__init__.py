@@ -55,7 +55,7 @@ def load(path: str | os.PathLike[str]) -> Graph:
     # Imported late: reading models is author's work, running them needs none of this.
     from zeropoint.transforms import canonicalize
 
-    if head[4:8] == b"TFL3":
+    if head[4:8] == b"TFL3" or path.lower().endswith(".tflite"):
         from zeropoint.importers.tflite import import_tflite
 
         graph = import_tflite(path)

@@ -171,6 +171,27 @@ def test_cycles_and_missing_tensors(tmp_path: Path) -> None:
     assert "twice" in message(Op("RELU", ["x"], ["y"]), inputs=("x", "x"))
 
 
+def test_several_subgraphs(tmp_path: Path) -> None:
+    """The first is the model where nothing enters another one."""
+
+    def content(*signatures: int) -> bytes:
+        return build([T("x", SHAPE), T("y", SHAPE)], [Op("RELU", ["x"], ["y"])], ["x"], ["y"],
+                     subgraphs=2, signatures=signatures)  # fmt: skip
+
+    path = tmp_path / "model.tflite"
+    for signatures in ((), (0,)):
+        path.write_bytes(content(*signatures))
+        assert [node.op for node in load(path).nodes] == ["relu"]
+    assert "several entry points" in refused(content(0, 1), tmp_path)
+    assert "a subgraph that is not there" in refused(content(7), tmp_path)
+
+
+def test_files_cut_short(tmp_path: Path) -> None:
+    whole = one("RELU", [T("x", SHAPE)], T("y", SHAPE))
+    for size in (1, 5, 8, 15, len(whole) // 2, len(whole) - 20):
+        assert "TFLite" in refused(whole[:size], tmp_path) or size > 15
+
+
 def test_a_small_file_cannot_describe_a_huge_model(tmp_path: Path) -> None:
     """Doubling a constant forty times; one weight read by very many layers."""
     names = ["c0"] + [f"c{i}" for i in range(1, 41)]

@@ -218,3 +218,50 @@ def test_names(tmp_path: Path) -> None:
     graph, _ = graphs(content, tmp_path)
     assert (graph.inputs, graph.outputs) == (["tensor_0"], ["h"])
     assert [node.outputs for node in graph.nodes] == [["h_1"], ["h"]]
+
+
+# -- canonical form of int8 graphs ------------------------------------------------------------
+
+
+def test_views_sink_behind_int8_arithmetic(tmp_path: Path) -> None:
+    b = T("b", (4,), "int8", [1, -2, 30, -40], 0.03, 2)
+    tensors = [quantized("x", (2, 1, 4)), quantized("s", (2, 4)), b, quantized("y", (2, 4), 0.1, 9)]
+    ops = [
+        Op("SQUEEZE", ["x"], ["s"], {"SqueezeDims": [1]}),
+        Op("ADD", ["s", "b"], ["y"], {"FusedActivationFunction": 0}),
+    ]
+    graph = check(build(tensors, ops, ["x"], ["y"]), tmp_path)
+    assert [node.op for node in graph.nodes] == ["add", "squeeze"]
+
+
+def test_a_transpose_folds_into_int8_weights_that_two_layers_share(tmp_path: Path) -> None:
+    data = np.random.default_rng(5).integers(-127, 128, (3, 60))
+    dense = {"FusedActivationFunction": 0, "WeightsFormat": 0, "KeepNumDims": False}
+    tensors = [
+        quantized("x", (1, 4, 5, 3)), const("p", [0, 3, 1, 2]), quantized("t", (1, 3, 4, 5)),
+        const("s", [1, 60]), quantized("f", (1, 60)), T("w", data.shape, "int8", data, 0.01),
+        quantized("y", (1, 3), 0.2, 4), quantized("x2", (1, 60)), quantized("y2", (1, 3), 0.2, 4),
+    ]  # fmt: skip
+    ops = [
+        Op("TRANSPOSE", ["x", "p"], ["t"]),
+        Op("RESHAPE", ["t", "s"], ["f"], {}),
+        Op("FULLY_CONNECTED", ["f", "w"], ["y"], dense),
+        Op("FULLY_CONNECTED", ["x2", "w"], ["y2"], dense),
+    ]
+    graph = check(build(tensors, ops, ["x", "x2"], ["y", "y2"]), tmp_path)
+    assert "transpose" not in [node.op for node in graph.nodes]
+
+
+def test_a_pad_merges_into_an_int8_convolution(tmp_path: Path) -> None:
+    data = np.random.default_rng(5).integers(-127, 128, (4, 3, 3, 2))
+    options = {"Padding": 1, "StrideH": 2, "StrideW": 2, "DilationHFactor": 1,
+               "DilationWFactor": 1, "FusedActivationFunction": 1}  # fmt: skip
+    tensors = [
+        quantized("x", (1, 8, 8, 2)), const("m", [[0, 0], [0, 1], [1, 1], [0, 0]]),
+        quantized("p", (1, 9, 10, 2)), T("w", data.shape, "int8", data, 0.01),
+        T("b", (4,), "int32", [5, -6, 700, 0], 0.0005), quantized("y", (1, 4, 4, 4), 0.05, -20),
+    ]  # fmt: skip
+    ops = [Op("PAD", ["x", "m"], ["p"]), Op("CONV_2D", ["p", "w", "b"], ["y"], options)]
+    graph = check(build(tensors, ops, ["x"], ["y"]), tmp_path)
+    assert [node.op for node in graph.nodes] == ["conv2d"]
+    assert graph.nodes[0].attrs["pads"] == [0, 1, 1, 1]

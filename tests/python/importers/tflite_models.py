@@ -154,8 +154,16 @@ def build(
     ops: Sequence[Op],
     inputs: Sequence[str | int],
     outputs: Sequence[str | int],
+    *,
+    subgraphs: int = 1,
+    signatures: Sequence[int] = (),
 ) -> bytes:
-    """The bytes of a file with one subgraph. A kind in lower case is a custom operator."""
+    """The bytes of a file. A kind in lower case is a custom operator.
+
+    Args:
+        subgraphs: how many; all are the same.
+        signatures: the subgraph that each signature enters.
+    """
     b = flatbuffers.Builder(1024)
     number = {tensor.name: i for i, tensor in enumerate(tensors)}
     number[""] = -1
@@ -212,11 +220,18 @@ def build(
     tflite.SubGraphAddOutputs(b, outs)
     tflite.SubGraphAddOperators(b, operator_offsets)
     tflite.SubGraphAddName(b, name)
-    subgraphs = _offsets(b, [tflite.SubGraphEnd(b)])
+    subgraph_offsets = _offsets(b, [tflite.SubGraphEnd(b)] * subgraphs)
+    entries = []
+    for entry in signatures:
+        tflite.SignatureDefStart(b)
+        tflite.SignatureDefAddSubgraphIndex(b, entry)
+        entries.append(tflite.SignatureDefEnd(b))
+    signature_offsets = _offsets(b, entries)
     tflite.ModelStart(b)
     tflite.ModelAddVersion(b, 3)
     tflite.ModelAddOperatorCodes(b, code_offsets)
-    tflite.ModelAddSubgraphs(b, subgraphs)
+    tflite.ModelAddSubgraphs(b, subgraph_offsets)
+    tflite.ModelAddSignatureDefs(b, signature_offsets)
     tflite.ModelAddBuffers(b, buffers)
     b.Finish(tflite.ModelEnd(b), b"TFL3")
     return bytes(b.Output())
