@@ -177,7 +177,7 @@ def compare(
 
         reference.observe(batch, keep)
         results = session.observe(
-            {name: _quantize(array, quantized.values.get(name)) for name, array in batch.items()},
+            {name: _quantize(array, quantized, name) for name, array in batch.items()},
             measure,
         )
         for name, deviation in outputs.items():
@@ -208,12 +208,14 @@ def _graph_of(model: Model | Graph | str | os.PathLike[str]) -> Graph:
     return model.graph if isinstance(model, Model) else read_model(model)
 
 
-def _quantize(array: Array, value: Value | None) -> Array:
-    """Float samples as the quantized model takes them: int8 where its input is int8."""
+def _quantize(array: Array, graph: Graph, name: str) -> Array:
+    """Float samples as the quantized model takes them: int8 or uint8 where its input is that."""
+    value = graph.values.get(name)
     if value is None or value.quant is None or array.dtype != np.float32:
         return array
     q = np.rint(array / value.quant.scale) + np.float32(value.quant.zero_point)
-    return np.clip(q, -128, 127).astype(np.int8)
+    q = np.clip(q, -128, 127)
+    return (q + 128).astype(np.uint8) if name in graph.unsigned else q.astype(np.int8)
 
 
 def _dequantize(value: Array, quant: QuantParams | None) -> Array:

@@ -37,6 +37,12 @@ const Named kUnary[] = {
     {Unary::log, "log", 0, 0},
     {Unary::mish, "mish", 0, 0},
     {Unary::neg, "neg", 0, 0},
+    {Unary::pow, "pow 3", 3.0f, 0},
+    {Unary::pow, "pow -6", -6.0f, 0},
+    {Unary::pow, "pow 0", 0.0f, 0},
+    {Unary::pow, "pow 0.5", 0.5f, 0},
+    {Unary::pow, "pow -0.5", -0.5f, 0},
+    {Unary::pow, "pow 1.7", 1.7f, 0},
     {Unary::relu, "relu", 0, 0},
     {Unary::sigmoid, "sigmoid", 0, 0},
     {Unary::silu, "silu", 0, 0},
@@ -127,7 +133,8 @@ TEST_CASE("elementwise_f32: unary functions, all lengths, any value, in place") 
 TEST_CASE("elementwise_f32: binary functions, steps, clips, in place") {
   std::mt19937_64 g = test::generator("elementwise_f32 binary");
   for_each_kernel([&](const Kernel& kernel) {
-    for (Binary function : {Binary::add, Binary::sub, Binary::mul, Binary::div}) {
+    for (Binary function :
+         {Binary::add, Binary::sub, Binary::mul, Binary::div, Binary::max, Binary::min}) {
       for (int steps = 0; steps < 4; ++steps) {
         for (int64_t n : kLengths) {
           CAPTURE(static_cast<int>(function));
