@@ -11,7 +11,6 @@
 #include <exception>
 #include <mutex>
 #include <string>
-#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -133,8 +132,8 @@ class Team {
         const uint64_t seen = generation_.load();
         workers_.emplace_back([this, index, seen] { work(index, seen); });
       }
-    } catch (const std::system_error&) {
-      exhausted_ = true;  // a thread limit: the threads there are do all the parts
+    } catch (const std::exception&) {
+      exhausted_ = true;  // a thread or memory limit: the threads there are do all the parts
     }
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
   }

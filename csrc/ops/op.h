@@ -120,7 +120,8 @@ class Op {
   // nullptr where is_view() is true.
   virtual std::unique_ptr<Plan> plan(const std::vector<Shape>& inputs,
                                      const std::vector<Shape>& outputs) const = 0;
-  // Output 0 is input 0's bytes under another shape (reshape and its kin): nothing runs.
+  // Output 0 is input 0's bytes under another shape (reshape and its kin): nothing runs. Never so
+  // where input 0 is a constant, whose bytes are not in the stored domain.
   virtual bool is_view() const { return false; }
   // Output 0 may be written over input i's buffer (elementwise, same size), when nobody else
   // needs that input any more.

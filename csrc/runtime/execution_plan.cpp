@@ -128,8 +128,6 @@ void ExecutionPlan::infer_shapes(const Model& model, const Ops& ops) {
                     "turns " + std::string(dtype_name(node.input(0).dtype)) + " " +
                         inputs[0].to_string() + " into " + dtype_name(node.output().dtype) + " " +
                         outputs[0].to_string());
-      } else if (node.input(0).is_constant()) {
-        steps_[i].copied_constant = &node.input(0);
       }
     } catch (const Error& error) {
       rethrow_with_context(error, node_label(node));
@@ -169,9 +167,9 @@ void ExecutionPlan::assign_buffers(const Model& model, const Ops& ops) {
     for (size_t k = 0; k < node.outputs.size(); ++k) {
       const size_t index = model.index_of(*node.outputs[k]);
       size_t shared = Buffers::kNone;
-      if (k == 0 && steps_[i].plan == nullptr && steps_[i].copied_constant == nullptr) {
+      if (k == 0 && steps_[i].plan == nullptr) {
         shared = model.index_of(node.input(0));
-      } else if (k == 0 && steps_[i].plan != nullptr) {
+      } else if (k == 0) {
         for (size_t input = 0; input < node.inputs.size() && shared == Buffers::kNone; ++input) {
           if (replaceable(input)) shared = model.index_of(*node.inputs[input]);
         }

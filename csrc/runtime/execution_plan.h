@@ -27,8 +27,6 @@ class ExecutionPlan {
 
   struct Step {
     std::unique_ptr<Plan> plan;  // nullptr: a view, nothing runs
-    // A view of a constant: its bytes are copied, int8 ones into the stored domain.
-    const ValueInfo* copied_constant = nullptr;
     size_t first_input = 0;   // in Context::inputs
     size_t first_output = 0;  // in Context::outputs
     int64_t scratch_offset = 0;

@@ -141,16 +141,10 @@ void Session::run_step(const ExecutionPlan& plan, size_t index,
                        ExecutionPlan::Context& context) const {
   const ExecutionPlan::Step& step = plan.steps()[index];
   try {
-    if (step.plan != nullptr) {
-      RunContext run{pool_, context.arena.as<unsigned char>() + step.scratch_offset};
-      step.plan->run(context.inputs.data() + step.first_input,
-                     context.outputs.data() + step.first_output, run);
-    } else if (step.copied_constant != nullptr) {
-      const ValueInfo& constant = *step.copied_constant;
-      border_.load(constant, constant.dtype, constant.constant->data,
-                   context.outputs[step.first_output],
-                   plan.shape(model_.index_of(constant)).elements());
-    }
+    if (step.plan == nullptr) return;  // a view
+    RunContext run{pool_, context.arena.as<unsigned char>() + step.scratch_offset};
+    step.plan->run(context.inputs.data() + step.first_input,
+                   context.outputs.data() + step.first_output, run);
   } catch (const Error& error) {
     rethrow_with_context(error, model_.source + ": " + node_label(model_.nodes[index]));
   }
