@@ -164,7 +164,7 @@ ENGINES: dict[str, Engine] = {
 
 #: What has to be imported before an engine can load anything.
 PACKAGES = {
-    "zeropoint": "zeropoint",
+    "zeropoint": "zeropoint.session",  # zeropoint itself imports its parts when they are used
     "onnxruntime": "onnxruntime",
     "openvino": "openvino",
     "litert": "ai_edge_litert.interpreter",
