@@ -145,7 +145,7 @@ def compare(
     quantized = _graph_of(model)
     pairs = _Pairs(graph, quantized)
     reference = Session(graph, threads=threads, isa=isa)
-    session = Session(quantized, threads=threads, isa=isa)
+    session = Session(quantized, threads=threads, isa=isa, io=_border(graph, quantized))
     layers, alone = _layers(pairs, threads, isa)
     outputs = {name: Deviation() for name in quantized.outputs}
 
@@ -158,11 +158,7 @@ def compare(
     samples = 0
     for number, batch in enumerate(batches):
         _check_finite(batch, number)
-        floats: dict[str, Array] = {
-            name: _dequantize(np.asarray(array), graph.value(name).quant)
-            for name, array in batch.items()
-            if name in wanted
-        }
+        floats: dict[str, Array] = {}
 
         def keep(name: str, value: Array, floats: dict[str, Array] = floats) -> None:
             name = names.get(name, name)
@@ -176,13 +172,9 @@ def compare(
                 accumulated[name].add(floats[pairs.of[name]], real)
 
         reference.observe(batch, keep)
-        results = session.observe(
-            {name: _quantize(array, quantized, name) for name, array in batch.items()},
-            measure,
-        )
+        results = session.observe(batch, measure)
         for name, deviation in outputs.items():
-            real = _dequantize(results[name], quantized.value(name).quant)
-            deviation.add(floats[name], real)
+            deviation.add(floats[name], results[name])
         for single in alone:
             single.run(floats)
         count = len(next(iter(batch.values())))
@@ -208,14 +200,11 @@ def _graph_of(model: Model | Graph | str | os.PathLike[str]) -> Graph:
     return model.graph if isinstance(model, Model) else read_model(model)
 
 
-def _quantize(array: Array, graph: Graph, name: str) -> Array:
-    """Float samples as the quantized model takes them: int8 or uint8 where its input is that."""
-    value = graph.values.get(name)
-    if value is None or value.quant is None or array.dtype != np.float32:
-        return array
-    q = np.rint(array / value.quant.scale) + np.float32(value.quant.zero_point)
-    q = np.clip(q, -128, 127)
-    return (q + 128).astype(np.uint8) if name in graph.unsigned else q.astype(np.int8)
+def _border(graph: Graph, quantized: Graph) -> dict[str, str]:
+    """Samples go into both models as they are, and results come out as real numbers."""
+    inputs = [n for n in quantized.inputs if n in graph.values and graph.value(n).quant is None]
+    names = [*inputs, *quantized.outputs]
+    return {name: "float32" for name in names if quantized.value(name).quant is not None}
 
 
 def _dequantize(value: Array, quant: QuantParams | None) -> Array:
