@@ -74,6 +74,10 @@ class File {
   std::vector<int64_t> ints(std::string_view key, const KeyValue& value) const;
   std::vector<double> floats(std::string_view key, const KeyValue& value) const;
 
+  // Does the uint64 under `key` equal the checksum of all other bytes (3 h(head) + h(tail), see
+  // python/zeropoint/model_file.py)? True where the key is absent.
+  bool checksum_fits(std::string_view key) const;
+
   // The bytes of a tensor whose type takes `element_size` bytes an element, checked to be inside
   // the file.
   const unsigned char* tensor_data(const Tensor& tensor, int64_t element_size) const;

@@ -65,6 +65,11 @@ class Reader {
            std::to_string(kFormatVersion) + "; upgrade zeropoint");
     }
     if (version < 1) fail("has the impossible format version " + std::to_string(version));
+    if (!file_.checksum_fits("zeropoint.checksum")) {
+      fail(
+          "the checksum does not fit the content; the file was altered or damaged: fetch or write "
+          "it again");
+    }
   }
 
   // -- values ---------------------------------------------------------------------------------

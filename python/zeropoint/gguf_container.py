@@ -26,7 +26,7 @@ _SCALARS = {
 }  # fmt: skip
 TYPE_NAMES = {
     U32: "uint32", I32: "int32", F32: "float32", STRING: "string", I64: "int64",
-    F64: "float64",
+    U64: "uint64", F64: "float64",
 }  # fmt: skip
 # ... and tensors.
 TENSOR_TYPES = {"float32": 0, "int8": 24, "int32": 26, "int64": 27}
@@ -111,6 +111,16 @@ def _integer(value: Any) -> int:
     if not isinstance(value, (int, np.integer)):
         raise TypeError(type(value))
     return int(value)
+
+
+def checksum(head: bytes, tail: bytes) -> int:
+    """``3 h(head) + h(tail)`` modulo 2^64, with h as in :mod:`zeropoint.model_file`."""
+
+    def weighted(part: bytes) -> int:
+        words = np.frombuffer(part + bytes(-len(part) % 8), "<u8").astype(np.uint64)
+        return int(np.sum(words * np.arange(1, 2 * len(words), 2, dtype=np.uint64)))
+
+    return (3 * weighted(head) + weighted(tail)) % 2**64
 
 
 class Cursor:

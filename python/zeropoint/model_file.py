@@ -13,6 +13,11 @@ Key-values (all required unless marked)
     ``general.name``          string, the model's name
     ``zeropoint.format_version``   uint32, 1. A reader refuses a larger number.
     ``zeropoint.producer``    string, e.g. "zeropoint 0.1.0"
+    ``zeropoint.checksum``    uint64 (optional): ``3 h(head) + h(tail)`` modulo 2^64, where head is
+                              every byte before this value, tail every byte behind it, and h the
+                              sum of their little-endian 64-bit words w[i] (zeros complete the last
+                              one) weighted by 2 i + 1. Weights are odd, so any damage within one
+                              word shows. A reader refuses a file whose bytes give another sum.
     ``zeropoint.inputs``      array of string: value names, in order
     ``zeropoint.outputs``     array of string: value names, in order
     ``zeropoint.unsigned``    array of string (optional, absent when empty): graph inputs and
@@ -85,6 +90,7 @@ from zeropoint.gguf_container import (
     U64,
     Cursor,
     KeyValues,
+    checksum,
     pack_string,
 )
 from zeropoint.graph import Array, Attribute, Dim, Graph, Node, QuantParams, Value
@@ -262,10 +268,14 @@ def to_bytes(graph: Graph) -> bytes:
         data.append(raw)
         offset += len(raw)
 
+    # The checksum's value ends the key-values; it covers what is before and what is behind it.
+    kv.scalar("zeropoint.checksum", U64, 0)
     head = MAGIC + struct.pack("<IQQ", CONTAINER_VERSION, len(tensors), kv.count)
-    head += kv.to_bytes() + b"".join(table)
-    head += bytes(-len(head) % ALIGNMENT)
-    return b"".join([head, *data])
+    head = (head + kv.to_bytes())[:-8]
+    tail = b"".join(table)
+    tail += bytes(-(len(head) + 8 + len(tail)) % ALIGNMENT)
+    tail = b"".join([tail, *data])
+    return b"".join([head, struct.pack("<Q", checksum(head, tail)), tail])
 
 
 def write_model(graph: Graph, path: str | os.PathLike[str]) -> None:
@@ -325,7 +335,16 @@ class _Reader:
             if key in self.kv:
                 raise cursor.fail(f"key '{key}' occurs twice")
             self.kv[key] = cursor.value()
+            if key == "zeropoint.checksum":
+                checksum_end = cursor.position
         self._check_header()
+        if "zeropoint.checksum" in self.kv:
+            found = self.get("zeropoint.checksum", U64)
+            if found != checksum(cursor.content[: checksum_end - 8], cursor.content[checksum_end:]):
+                raise ModelError(
+                    f"{where}: the checksum does not fit the content; the file was altered or "
+                    "damaged: fetch or write it again"
+                )
         self.attributes = self._read_attributes()
         self.tensors = self._read_tensors(tensor_count)
 

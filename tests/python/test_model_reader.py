@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import networks
 from test_session import sample, small_graph
 from zeropoint.errors import Error, ModelError
-from zeropoint.model_file import to_bytes
+from zeropoint.model_file import read_model, to_bytes
 from zeropoint.session import Session
 
 CONTENT = to_bytes(small_graph())
@@ -37,7 +38,7 @@ def rewritten(path: Path, *, version: int = 1, alignment: int = 32) -> None:
     writer.add_uint32("general.alignment", alignment)
     kept = [f for f in reader.fields.values() if not f.name.startswith("GGUF.")]
     for field in reversed(kept):  # the order of keys must not matter
-        if field.name in ("general.architecture", "general.alignment"):
+        if field.name in ("general.architecture", "general.alignment", "zeropoint.checksum"):
             continue
         if field.name == "zeropoint.format_version":
             writer.add_uint32(field.name, version)
@@ -119,3 +120,28 @@ def test_wrong_words_in_place() -> None:
             errors += try_to_run(CONTENT[:at] + other + CONTENT[at + len(word) :]) != ""
             at = CONTENT.find(word, at + 1)
     assert errors >= 10
+
+
+def test_every_altered_bit_is_an_error_or_harmless() -> None:
+    """Both readers check the checksum; a flip in its own key's name or type only hides it."""
+    graph = networks.residual(seed=3)
+    x = networks.samples(graph, 1)
+    content = to_bytes(graph)
+    key = content.index(b"zeropoint.checksum")
+    random = np.random.default_rng(5)
+    positions = {*range(256), *random.integers(0, len(content), 300).tolist()}
+    expected = Session(content).run(x)
+    for position in sorted(positions):
+        altered = bytearray(content)
+        altered[position] ^= 1 << int(random.integers(8))
+        if key <= position < key + 30:
+            continue
+        with pytest.raises(ModelError):
+            Session(bytes(altered))
+        with pytest.raises(ModelError):
+            read_model(bytes(altered))
+    for position in range(key, key + len("zeropoint.checksum")):
+        altered = bytearray(content)
+        altered[position] ^= 1
+        actual = Session(bytes(altered)).run(x)
+        assert all(np.array_equal(expected[name], actual[name]) for name in expected)
