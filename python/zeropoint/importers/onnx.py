@@ -73,11 +73,11 @@ def import_onnx(path: str | os.PathLike[str]) -> Graph:
             f"{source.path}: {len(problems)} node(s) cannot be imported:\n  "
             + "\n  ".join(problems)
         )
+    context.settle_integers()
     try:
         _finish_outputs(context)
     except Unsupported as problem:
         raise UnsupportedError(f"{source.path}: {problem}") from None
-    context.settle_integers()
     graph = context.graph
     graph.unsigned = context.unsigned & {*graph.inputs, *graph.outputs}
     graph.remove_dead()

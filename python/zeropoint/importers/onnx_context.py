@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -131,6 +131,9 @@ class Context:
             self._taken.add(node.name)
         self._suffix: dict[str, int] = {}
         self._reread: dict[tuple[str, bytes], str] = {}
+        #: int8 values that data movement joins, and those with run-time parameters.
+        self._moved: dict[str, list[str]] = {}
+        self._dynamic: set[str] = set()
         for name, (dtype, shape) in source.inputs.items():
             if dtype == "uint8":
                 self.unsigned.add(name)
@@ -305,37 +308,26 @@ class Context:
     def _assume(self, name: str, params: QuantParams) -> None:
         """Gives parameters to an integer graph input, and to what was moved out of it."""
         joined = self._joined(name)
-        if any(self._producer(n, RUNTIME_PARAMETERS) for n in joined):
+        if not joined.isdisjoint(self._dynamic):
             raise Unsupported(f"'{name}' has a scale that is computed while the model runs")
         for n in joined:
             self.graph.value(n).quant = params
-
-    def _producer(self, name: str, ops: Container[str]) -> bool:
-        return any(node.op in ops and name in node.outputs for node in self.graph.nodes)
 
     def _joined(self, name: str) -> set[str]:
         """The int8 values without parameters that hold the same data as ``name``, moved."""
         waiting, seen = [name], {name}
         while waiting:
-            current = waiting.pop()
-            for node in self.graph.nodes:
-                names = [*node.inputs, *node.outputs]
-                if node.op in KEEPS_QUANT and current in names:
-                    more = {n for n in names if n and n not in seen and self._is_bare(n)}
-                    seen |= more
-                    waiting.extend(sorted(more))
+            for other in self._moved.get(waiting.pop(), ()):
+                if other not in seen and self._is_bare(other):
+                    seen.add(other)
+                    waiting.append(other)
         return seen
 
     def settle_integers(self) -> None:
         """Integer inputs that are only moved get parameters under which they mean themselves."""
+        raw = {n for node in self.graph.nodes if node.op in RUNTIME_PARAMETERS for n in node.inputs}
         for name in self.graph.inputs:
-            if not self._is_bare(name):
-                continue
-            joined = self._joined(name)
-            if not any(
-                node.op in RUNTIME_PARAMETERS and not joined.isdisjoint(node.inputs)
-                for node in self.graph.nodes
-            ):
+            if self._is_bare(name) and self._joined(name).isdisjoint(raw):
                 self._assume(name, QuantParams.per_tensor(1.0, -128 * (name in self.unsigned)))
 
     # -- writing ----------------------------------------------------------------------------
@@ -408,6 +400,12 @@ class Context:
             if op in KEEPS_QUANT and inputs[0] in self.unsigned:
                 self.unsigned.add(output)
         self.graph.nodes.append(made)
+        if first.dtype == "int8" and op in KEEPS_QUANT:
+            for name in (*inputs[1:], *outputs):
+                self._moved.setdefault(inputs[0], []).append(name)
+                self._moved.setdefault(name, []).append(inputs[0])
+        elif op in RUNTIME_PARAMETERS:
+            self._dynamic.update(outputs)
         return outputs[0]
 
     def _integers(self, op: str, inputs: list[str]) -> list[str]:

@@ -5,14 +5,11 @@ Source of their meaning: the operator documentation of ONNX Runtime (docs/Contri
 
 from __future__ import annotations
 
-import numpy as np
-
-from zeropoint.graph import Attribute, QuantParams
+from zeropoint.graph import Attribute
 from zeropoint.importers import onnx_ops_math, onnx_ops_nn, onnx_ops_quant, onnx_ops_shape
 from zeropoint.importers.onnx_context import Context, OnnxNode, Unsupported
 from zeropoint.importers.onnx_quantization import (
     Handler,
-    dequantized_constant,
     float_form,
     read_scale,
     real_input,
@@ -88,14 +85,9 @@ def _gemm(context: Context, node: OnnxNode) -> None:
         if weight is None or weight.ndim != 2:
             raise Unsupported("with a bias, B must be a constant matrix")
         channels = weight.shape[0 if transposed else 1]
-        inputs.append(onnx_ops_quant.quantized_bias(context, node, 6, (1, 4), channels))
-    alpha = node.get_float("alpha", 1.0)
-    if alpha != 1.0 and len(inputs) > 2:
         # alpha scales the product and, through the unit of C, the bias as well.
-        integers, params = context.biases[inputs[2]]
-        unit = (params.scale * np.float32(alpha)).astype(np.float32)
-        scaled = QuantParams(unit, params.zero_point, 0)
-        dequantized_constant(context, inputs[2], integers, scaled)
+        alpha = node.get_float("alpha", 1.0)
+        inputs.append(onnx_ops_quant.quantized_bias(context, node, 6, (1, 4), channels, alpha))
     output = (7, 8) if context.has(node, 7) else None
     float_form(context, node, _FLOAT["Gemm"], inputs, output, "Gemm", {"beta": 1.0})
 

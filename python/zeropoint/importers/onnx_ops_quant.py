@@ -17,8 +17,10 @@ from zeropoint.importers.onnx_quantization import (
     is_unsigned,
     onnx_dtype,
     read_params,
+    read_scale,
     real_input,
     to_int8,
+    type_name,
     zero_dtype,
 )
 from zeropoint.importers.onnx_reader import require_onnx
@@ -49,7 +51,7 @@ def _target_dtype(context: Context, node: OnnxNode) -> str:
     kind = node.get_int("output_dtype")
     if kind not in names:
         raise Unsupported(
-            f"quantization to {kinds.DataType.Name(kind)} is not supported, only int8 and uint8"
+            f"quantization to {type_name(kind)} is not supported, only int8 and uint8"
         )
     return names[kind]
 
@@ -191,17 +193,25 @@ def _dequantize_accumulator(context: Context, node: OnnxNode, x: str) -> None:
 
 
 def quantized_bias(
-    context: Context, node: OnnxNode, index: int, scales: tuple[int, int], channels: int
+    context: Context,
+    node: OnnxNode,
+    index: int,
+    scales: tuple[int, int],
+    channels: int,
+    factor: float = 1.0,
 ) -> str:
-    """The ONNX name of the float form of an int32 bias, whose unit is the product of two scales."""
+    """The ONNX name of the float form of an int32 bias, whose unit is ``factor`` times the product
+    of two scales."""
     integers = context.need_constant(node, index, "the bias")
     if integers.dtype != np.int32 or integers.size not in (1, channels):
         raise Unsupported(
             f"the bias is {integers.dtype}{list(integers.shape)}, not int32[{channels}]"
         )
     integers = np.broadcast_to(integers.reshape(-1), (channels,)).copy()
-    a, b = (context.need_constant(node, i, "the scale").reshape(-1) for i in scales)
-    unit = np.broadcast_to((a * b).astype(np.float32), (channels,)).copy()
+    a, b = (read_scale(context, node, i).reshape(-1) for i in scales)
+    if a.size != 1 or b.size not in (1, channels):
+        raise Unsupported(f"{b.size} scales of weights do not fit {channels} output channels")
+    unit = np.broadcast_to((a * b * np.float32(factor)).astype(np.float32), (channels,)).copy()
     target = context.temporary(node, "bias")
     params = QuantParams(unit, np.zeros(channels, np.int32), 0)
     dequantized_constant(context, target, integers, params)
@@ -211,7 +221,8 @@ def quantized_bias(
 def _qlinear_conv(context: Context, node: OnnxNode) -> None:
     inputs = [real_input(context, node, 0, 1, 2), real_input(context, node, 3, 4, 5)]
     if context.has(node, 8):
-        channels = context.need_constant(node, 3, "the weight").shape[0]
+        weight = context.need_constant(node, 3, "the weight")
+        channels = weight.shape[0] if weight.ndim else 0
         inputs.append(quantized_bias(context, node, 8, (1, 4), channels))
     float_form(context, node, onnx_ops_nn.HANDLERS["Conv"], inputs, (6, 7), "Conv")
 

@@ -9,6 +9,7 @@ import numpy as np
 from zeropoint.graph import Array, QuantParams
 from zeropoint.importers.onnx_context import Context, OnnxNode, UnknownShape, Unsupported
 from zeropoint.importers.onnx_folding import slice_inputs
+from zeropoint.importers.onnx_quantization import type_name
 from zeropoint.importers.onnx_reader import require_onnx
 
 Handler = Callable[[Context, OnnxNode], None]
@@ -47,9 +48,7 @@ def _cast(context: Context, node: OnnxNode) -> None:
     elif have != "int8" and wanted is not None:
         context.emit(node, "cast", [x], {"to": wanted}, dtypes=[wanted])
     else:
-        raise Unsupported(
-            f"a cast from {have} to {onnx.TensorProto.DataType.Name(to)} is not supported"
-        )
+        raise Unsupported(f"a cast from {have} to {type_name(to)} is not supported")
 
 
 def _reshape(context: Context, node: OnnxNode) -> None:

@@ -16,6 +16,7 @@ from zeropoint import reference_int8
 from zeropoint.errors import ModelError
 from zeropoint.graph import Array, QuantParams
 from zeropoint.importers.onnx_context import Context, OnnxNode, Unsupported
+from zeropoint.importers.onnx_reader import require_onnx
 
 Handler = Callable[[Context, OnnxNode], None]
 
@@ -25,6 +26,12 @@ _OFFSET = {"int8": 0, "uint8": 128, "int32": 0}
 
 def is_unsigned(array: Array) -> bool:
     return array.dtype == np.uint8
+
+
+def type_name(kind: int) -> str:
+    """The name of an ONNX data type."""
+    types = require_onnx().TensorProto.DataType
+    return str(types.Name(kind)) if kind in types.values() else f"type {kind}"
 
 
 def to_int8(array: Array, what: str) -> Array:
@@ -74,9 +81,9 @@ def read_params(
         raise Unsupported(f"the zero point is {zero.dtype}, and what it belongs to {dtype}")
     if scale.ndim > 1 or zero.ndim > 1:
         raise Unsupported("blocked quantization is not supported: scales have one axis at most")
-    if scale.ndim == 0 and zero.size != 1:
-        raise Unsupported(f"{zero.size} zero points for one scale")
-    zero = zero.astype(np.int32) - _OFFSET[dtype]
+    if zero.size not in (1, scale.size):
+        raise Unsupported(f"{zero.size} zero points for {scale.size} scales")
+    zero = np.asarray(zero.astype(np.int32) - _OFFSET[dtype])
     if scale.ndim == 0:
         return QuantParams(scale, zero.reshape(()))
     scale, zero = (np.ascontiguousarray(a) for a in np.broadcast_arrays(scale, zero.reshape(-1)))

@@ -525,7 +525,7 @@ def test_a_constant_may_be_quantized_in_the_file(dtype, tmp_path: Path) -> None:
         ({"x_scale": np.float32(1e-42)}, "zero or denormal"),
         ({"x_scale": np.float16(1)}, "is float16, not float32"),
         ({"x_zero": np.int16(3)}, "quantization to int16 is not supported"),
-        ({"x_zero": np.asarray([1, 2, 3], np.uint8)}, "3 zero points for one scale"),
+        ({"x_zero": np.asarray([1, 2, 3], np.uint8)}, "3 zero points for 1 scales"),
         ({"x_scale": np.asarray([1, 2, 3, 4, 5], np.float32)}, "do not|differ|broadcast|fit"),
     ],
 )
@@ -535,6 +535,48 @@ def test_bad_parameters_are_errors(change, message, tmp_path: Path) -> None:
     n.constants.update({k: np.asarray(v) for k, v in change.items()})
     with pytest.raises((zp.ModelError, zp.UnsupportedError), match=message):
         n.load(tmp_path, [1, 3, 5, 5], [y])
+
+
+def _alter(proto: onnx.ModelProto, rng: np.random.Generator) -> None:
+    """Exchanges, resizes or retypes something that quantized nodes depend on."""
+    tensors, nodes = list(proto.graph.initializer), list(proto.graph.node)
+    tensor, target = (tensors[i] for i in rng.choice(len(tensors), 2, replace=False))
+    chosen, other = (nodes[i] for i in rng.choice(len(nodes), 2, replace=False))
+    kind = int(rng.integers(5))
+    if kind == 0:
+        tensor.name, target.name = target.name, tensor.name
+    elif kind == 1:
+        shape = [(), (1,), (3,), (2, 2), (12,)][int(rng.integers(5))]
+        dtype = [np.int8, np.uint8, np.int32, np.float32, np.int64][int(rng.integers(5))]
+        array = np.resize(numpy_helper.to_array(tensor), shape).astype(dtype)
+        tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+    elif kind == 2 and chosen.input:
+        chosen.input[int(rng.integers(len(chosen.input)))] = tensor.name
+    elif kind == 3:
+        chosen.op_type = other.op_type
+    else:
+        del chosen.input[int(rng.integers(len(chosen.input) + 1)) :]
+
+
+@pytest.mark.parametrize("style", ["QDQ", "QOperator", "dynamic"])
+def test_altered_files_run_or_are_errors(style, tmp_path: Path) -> None:
+    if style == "dynamic":
+        path = quantized_dynamically(NETWORKS["attention"](1), tmp_path)
+    else:
+        path = quantized(NETWORKS["mobile"](1), tmp_path, quant_format=QuantFormat[style])
+    content = path.read_bytes()
+    failed = 0
+    for seed in range(60):
+        proto = onnx.load_model_from_string(content)
+        _alter(proto, np.random.default_rng(seed))
+        path.write_bytes(proto.SerializeToString())
+        try:
+            session = zp.Session(zp.load(path))
+            shapes = {i.name: [1 if d is None else d for d in i.shape] for i in session.inputs}
+            session.run({i.name: np.zeros(shapes[i.name], i.dtype) for i in session.inputs})
+        except zp.Error:
+            failed += 1
+    assert 0 < failed < 60
 
 
 # -- dynamic quantization ---------------------------------------------------------------------
