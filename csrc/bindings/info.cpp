@@ -4,6 +4,7 @@
 #include "base/thread_pool.h"
 #include "bindings/bindings.h"
 #include "cpu/isa.h"
+#include "kernels/accumulator_s32/accumulator_s32.h"
 #include "kernels/ceiling/ceiling.h"
 #include "kernels/depthwise_f32/depthwise_f32.h"
 #include "kernels/depthwise_s8/depthwise_s8.h"
@@ -11,6 +12,7 @@
 #include "kernels/elementwise_s8/elementwise_s8.h"
 #include "kernels/gemm_f32/gemm_f32.h"
 #include "kernels/gemm_s8/gemm_s8.h"
+#include "kernels/layer_norm_f32/layer_norm_f32.h"
 #include "kernels/pool_f32/pool_f32.h"
 #include "kernels/pool_s8/pool_s8.h"
 #include "runtime/build_info.h"
@@ -80,10 +82,12 @@ py::list kernel_names() {
   add_family(rows, "depthwise_s8", depthwise_s8::kernels());
   add_family(rows, "elementwise_s8", elementwise_s8::kernels());
   add_family(rows, "pool_s8", pool_s8::kernels());
+  add_family(rows, "accumulator_s32", accumulator_s32::kernels());
   add_family(rows, "gemm_f32", gemm_f32::kernels());
   add_family(rows, "depthwise_f32", depthwise_f32::kernels());
   add_family(rows, "elementwise_f32", elementwise_f32::kernels());
   add_family(rows, "pool_f32", pool_f32::kernels());
+  add_family(rows, "layer_norm_f32", layer_norm_f32::kernels());
   add_family(rows, "ceiling", ceiling::kernels());
   return rows;
 }

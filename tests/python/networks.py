@@ -172,11 +172,29 @@ def unary(seed: int) -> Graph:
     return b.done(b.node("global_max_pool", [total]), total)
 
 
+def encoder(seed: int) -> Graph:
+    """Transformer-like: attention of two heads, layer_norm, powers, a masked maximum."""
+    b = Builder("encoder", seed)
+    x = b.input(None, 9, 24)
+    heads = []
+    for perm in ([0, 2, 1, 3], [0, 2, 3, 1], [0, 2, 1, 3]):
+        y = b.node("linear", [x, b.weights(24, 24), b.vector(24)])
+        heads.append(b.node("transpose", [b.node("reshape", [y], shape=[0, 9, 2, 12])], perm=perm))
+    scores = b.node("softmax", [b.node("matmul", heads[:2])], axis=3)
+    y = b.node("transpose", [b.node("matmul", [scores, heads[2]])], perm=[0, 2, 1, 3])
+    y = b.node("linear", [b.node("reshape", [y], shape=[0, 9, 24]), b.weights(24, 24)])
+    x = b.node("layer_norm", [b.node("add", [x, y]), b.vector(24, 1.0), b.vector(24)], axis=2)
+    y = b.node("max", [x, b.node("pow", [x], exponent=3.0)])
+    y = b.node("min", [y, b.node("linear", [y, b.weights(24, 24), b.vector(24)])])
+    return b.done(b.node("linear", [y, b.weights(5, 24), b.vector(5)]))
+
+
 NETWORKS: dict[str, Callable[[int], Graph]] = {
     "residual": residual,
     "inverted": inverted,
     "pyramid": pyramid,
     "unary": unary,
+    "encoder": encoder,
 }
 
 
