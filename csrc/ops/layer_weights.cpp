@@ -92,7 +92,7 @@ LayerWeights<float> read_layer_weights<float>(const NodeInfo& node) {
   layer.taps = static_cast<int>(w.shape.elements(1, w.shape.rank() - 1));
   layer.depth = static_cast<int>(w.shape.back());
   const float* data = w.constant->as<float>();
-  layer.values.assign(data, data + count);
+  layer.values = WeightValues<float>(data);
   layer.bias_f32 = read_float_bias(node.optional_input(2), layer.n);
   layer.clip = fused_clip(node.attributes);
   layer.name = w.name;

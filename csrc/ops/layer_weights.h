@@ -22,7 +22,7 @@ struct LayerWeights {
   int taps = 1;                   // `repeat` included
   int depth = 0;                  // input channels of one group
   int repeat = 1;                 // see QuantizedWeights; 1 for float32
-  std::vector<Element> values;    // [n][taps][depth]
+  WeightValues<Element> values;   // [n][taps][depth]
   std::vector<int32_t> bias_s32;  // int8 only; not folded yet
   std::vector<float> multiplier;  // int8 only
   std::vector<float> bias_f32;    // float32 only

@@ -9,6 +9,9 @@
 namespace zeropoint {
 namespace {
 
+// So many weights can be summed in 32 bits.
+constexpr int64_t kSumBlock = 1 << 16;
+
 const ValueInfo& require_activation(const ValueInfo& value, const char* role) {
   if (value.dtype != DType::s8 || !value.quantized) {
     throw Error(ErrorCode::invalid_model, std::string(role) + " '" + value.name + "' is " +
@@ -54,13 +57,17 @@ QuantizedWeights center_weights(const ValueInfo& weights, const std::vector<int3
     if (zero_point == -128 && std::find(row, row + k, 127) != row + k) out.repeat = 3;  // 255
   }
   out.taps = static_cast<int>(shape.elements(1, shape.rank() - 1)) * out.repeat;
-  out.values.resize(static_cast<size_t>(n * k * out.repeat));
   out.bias.resize(static_cast<size_t>(n));
   out.multiplier.assign(static_cast<size_t>(n), 1.0f);
+  if (out.repeat == 1) {
+    out.values = WeightValues<int8_t>(data);
+    return out;
+  }
+  std::vector<int8_t> parts(static_cast<size_t>(n * k * out.repeat));
   for (int64_t c = 0; c < n; ++c) {
     const int32_t zero_point = zero_point_of(c);
     const int8_t* row = data + c * k;
-    int8_t* first = out.values.data() + c * k * out.repeat;
+    int8_t* first = parts.data() + c * k * out.repeat;
     for (int64_t i = 0; i < k; ++i) {
       int32_t rest = row[i] - zero_point;
       for (int r = 0; r < out.repeat; ++r) {
@@ -70,6 +77,7 @@ QuantizedWeights center_weights(const ValueInfo& weights, const std::vector<int3
       }
     }
   }
+  out.values = WeightValues<int8_t>(std::move(parts));
   return out;
 }
 
@@ -134,9 +142,14 @@ std::vector<int32_t> fold_bias(const int8_t* weights, int n, int64_t k, const in
   std::vector<int32_t> result(static_cast<size_t>(n));
   for (int c = 0; c < n; ++c, weights += k) {
     int64_t sum = 0, magnitude = 0;
-    for (int64_t i = 0; i < k; ++i) {
-      sum += weights[i];
-      magnitude += std::abs(weights[i]);
+    for (int64_t block = 0; block < k; block += kSumBlock) {
+      int32_t block_sum = 0, block_magnitude = 0;  // narrow, so that the compiler vectorizes them
+      for (int64_t i = block; i < std::min(k, block + kSumBlock); ++i) {
+        block_sum += weights[i];
+        block_magnitude += std::abs(static_cast<int32_t>(weights[i]));
+      }
+      sum += block_sum;
+      magnitude += block_magnitude;
     }
     const int64_t folded = bias[c] - zero_point * sum;
     if (magnitude * 255 + std::abs(folded) > std::numeric_limits<int32_t>::max()) {

@@ -4,12 +4,29 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "ops/checks.h"
 #include "ops/op.h"
 
 namespace zeropoint {
+
+// A layer's weights: where they lie in the model file, or a copy that was laid out anew.
+template <typename T>
+class WeightValues {
+ public:
+  WeightValues() = default;
+  explicit WeightValues(const T* in_file) : in_file_(in_file) {}
+  explicit WeightValues(std::vector<T> copy) : copy_(std::move(copy)) {}
+
+  const T* data() const { return in_file_ != nullptr ? in_file_ : copy_.data(); }
+  const T& operator[](size_t i) const { return data()[i]; }
+
+ private:
+  const T* in_file_ = nullptr;
+  std::vector<T> copy_;
+};
 
 struct QuantizedWeights {
   int n = 0;
@@ -19,7 +36,7 @@ struct QuantizedWeights {
   // the sum of two int8 weights (three where a difference is 255) and every tap is read as often
   // (taps counts them all). Exact, at a multiple of the work, and no kernel has to know.
   int repeat = 1;
-  std::vector<int8_t> values;     // [n][taps][depth]
+  WeightValues<int8_t> values;    // [n][taps][depth]
   std::vector<int32_t> bias;      // [n], as in the file; see fold_bias
   std::vector<float> multiplier;  // [n]
 };
