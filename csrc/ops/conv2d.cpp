@@ -340,8 +340,8 @@ std::unique_ptr<Plan> GemmConv<T, Y>::plan(const std::vector<Shape>& inputs,
 // The chosen kernel with its weights in the layout it wants.
 class DepthwiseS8 {
  public:
-  DepthwiseS8(const LayerWeights<act_t>& weights, IsaMask isa)
-      : kernel_(depthwise_s8::select({weights.taps, weights.n}, isa)),
+  DepthwiseS8(const LayerWeights<act_t>& weights, const Window& window, IsaMask isa)
+      : kernel_(depthwise_s8::select(problem(weights, window), isa)),
         packed_(kernel_.packed_bytes(weights.taps, weights.n)),
         clamp_(weights.clamp) {
     std::vector<int8_t> by_tap = transpose(weights);
@@ -357,9 +357,12 @@ class DepthwiseS8 {
     kernel_.pack(args, packed_.data());
   }
 
-  void run(const Rows<act_t>& x, act_t* y, int64_t begin, int64_t end) const {
+  // `grid` where takes_grid() says so; begin and end are then whole rows.
+  void run(const Rows<act_t>& x, const depthwise_s8::Grid& grid, act_t* y, int64_t begin,
+           int64_t end) const {
     depthwise_s8::RunArgs args;
     args.x = x;
+    args.grid = &grid;
     args.packed = packed_.data();
     args.y = y;
     args.y_stride = x.depth;
@@ -379,11 +382,25 @@ class DepthwiseS8 {
     return by_tap;
   }
 
+  bool takes_grid() const { return kernel_.takes_grid; }
   const char* kernel_name() const { return kernel_.name; }
   Isa kernel_isa() const { return kernel_.isa; }
   size_t packed_bytes() const { return packed_.size(); }
 
  private:
+  static depthwise_s8::Problem problem(const LayerWeights<act_t>& weights, const Window& window) {
+    depthwise_s8::Problem problem;
+    problem.taps = weights.taps;
+    problem.channels = weights.n;
+    if (weights.repeat == 1 && window.kernel[0] == window.kernel[1] &&
+        window.strides[0] == window.strides[1] &&
+        window.dilations == std::array<int64_t, 2>{1, 1}) {
+      problem.side = static_cast<int>(window.kernel[0]);
+      problem.stride = static_cast<int>(window.strides[0]);
+    }
+    return problem;
+  }
+
   const depthwise_s8::Kernel& kernel_;
   AlignedBuffer packed_;
   OutputClamp clamp_;
@@ -391,13 +408,14 @@ class DepthwiseS8 {
 
 class DepthwiseF32 {
  public:
-  DepthwiseF32(const LayerWeights<float>& weights, IsaMask isa)
+  DepthwiseF32(const LayerWeights<float>& weights, const Window&, IsaMask isa)
       : kernel_(depthwise_f32::select(isa)),
         weights_(DepthwiseS8::transpose(weights)),
         bias_(weights.bias_f32),
         clip_(weights.clip) {}
 
-  void run(const Rows<float>& x, float* y, int64_t begin, int64_t end) const {
+  void run(const Rows<float>& x, const depthwise_s8::Grid&, float* y, int64_t begin,
+           int64_t end) const {
     depthwise_f32::RunArgs args;
     args.x = x;
     args.weights = weights_.data();
@@ -411,6 +429,7 @@ class DepthwiseF32 {
     kernel_.run(args);
   }
 
+  bool takes_grid() const { return false; }
   const char* kernel_name() const { return kernel_.name; }
   Isa kernel_isa() const { return kernel_.isa; }
   size_t packed_bytes() const { return weights_.size() * sizeof(float); }
@@ -431,8 +450,8 @@ class DepthwiseConv final : public Op {
         x_(node.input(0)),
         taps_(weights.taps),
         repeat_(weights.repeat),
-        kernel_(weights, context.isa),
-        pad_row_(filled_buffer<T>(weights.n, weights.pad_value)) {}
+        pad_value_(weights.pad_value),
+        kernel_(weights, shape_.window, context.isa) {}
 
   std::vector<Shape> infer(const std::vector<Shape>& inputs) const override {
     return shape_.infer(inputs);
@@ -451,9 +470,22 @@ class DepthwiseConv final : public Op {
           images_(y[0]),
           pixels_(y[1] * y[2]),
           x_image_(Shape{x[1], x[2], x[3]}.elements()),
-          y_image_(Shape{y[1], y[2], y[3]}.elements()),
-          offsets_(repeat_taps(build_offsets(op.shape_.window, x[1], x[2], x[3]),
-                               static_cast<int>(op.shape_.window.taps()), op.repeat_)) {
+          y_image_(Shape{y[1], y[2], y[3]}.elements()) {
+      const Window& window = op.shape_.window;
+      if (op.kernel_.takes_grid()) {
+        check_offset_range(x_image_);
+        grid_.height = static_cast<int>(x[1]);
+        grid_.width = static_cast<int>(x[2]);
+        grid_.out_width = static_cast<int>(y[2]);
+        grid_.pad_top = static_cast<int>(window.pads[0]);
+        grid_.pad_left = static_cast<int>(window.pads[1]);
+        unit_ = y[2];
+        padding_ = filled_buffer<T>(x[2] * x[3], op.pad_value_);
+      } else {
+        offsets_ = repeat_taps(build_offsets(window, x[1], x[2], x[3]),
+                               static_cast<int>(window.taps()), op.repeat_);
+        padding_ = filled_buffer<T>(x[3], op.pad_value_);
+      }
       macs = op.shape_.macs(y, 1);
       kernel = op.kernel_.kernel_name();
       isa = op.kernel_.kernel_isa();
@@ -463,16 +495,16 @@ class DepthwiseConv final : public Op {
       Rows<T> rows;
       rows.base = op_.x_.template as<T>(inputs[0]);
       rows.offsets = offsets_.data();
-      rows.pad_row = op_.pad_row_.template as<T>();
+      rows.pad_row = padding_.template as<T>();
       rows.taps = op_.taps_;
       rows.depth = static_cast<int>(op_.shape_.out_channels);
       T* y = static_cast<T*>(outputs[0]);
-      const int64_t pixel_macs = int64_t{rows.taps} * rows.depth;
+      const int64_t unit_macs = unit_ * rows.taps * rows.depth;
       const int64_t grain =
-          std::max<int64_t>(1, kMacsPerPart / 8 / std::max<int64_t>(1, pixel_macs));
+          std::max<int64_t>(1, kMacsPerPart / 8 / std::max<int64_t>(1, unit_macs));
       for (int64_t image = 0; image < images_; ++image, rows.base += x_image_, y += y_image_) {
-        context.pool.parallel_for(pixels_, grain, [&](int64_t begin, int64_t end, int) {
-          op_.kernel_.run(rows, y, begin, end);
+        context.pool.parallel_for(pixels_ / unit_, grain, [&](int64_t begin, int64_t end, int) {
+          op_.kernel_.run(rows, grid_, y, begin * unit_, end * unit_);
         });
       }
     }
@@ -480,14 +512,17 @@ class DepthwiseConv final : public Op {
    private:
     const DepthwiseConv& op_;
     int64_t images_, pixels_, x_image_, y_image_;
-    std::vector<int32_t> offsets_;
+    int64_t unit_ = 1;              // pixels that are not divided between threads
+    std::vector<int32_t> offsets_;  // unless the kernel takes the grid
+    depthwise_s8::Grid grid_;
+    AlignedBuffer padding_;
   };
 
   ConvShape<T> shape_;
   Operand x_;
   int taps_, repeat_;
+  T pad_value_;
   Kernel kernel_;
-  AlignedBuffer pad_row_;
 };
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "kernels/depthwise_s8/depthwise_s8.h"
 
+#include <algorithm>
 #include <cstring>
 #include <limits>
 #include <string>
@@ -117,15 +118,17 @@ Input scattered_input(std::mt19937_64& g, const Layer& layer, int64_t pixels, Fi
   return in;
 }
 
-// The table of a real convolution.
+// A real convolution.
 struct Geometry {
   int height, width, kernel, stride, padding, dilation;
+
+  int out(int size) const {
+    return (size + 2 * padding - (kernel - 1) * dilation - 1) / stride + 1;
+  }
 };
 
 Input convolution_input(std::mt19937_64& g, const Layer& layer, const Geometry& geo) {
-  const int reach = (geo.kernel - 1) * geo.dilation + 1;
-  const int out_h = (geo.height + 2 * geo.padding - reach) / geo.stride + 1;
-  const int out_w = (geo.width + 2 * geo.padding - reach) / geo.stride + 1;
+  const int out_h = geo.out(geo.height), out_w = geo.out(geo.width);
   Input in{test::Buffer<act_t>(static_cast<size_t>(geo.height * geo.width * layer.channels)),
            test::Buffer<act_t>(static_cast<size_t>(layer.channels)),
            {},
@@ -217,6 +220,164 @@ std::set<Isa> check_all_kernels(std::mt19937_64& g, const Layer& layer, const In
 
 std::set<Isa> check_all_kernels(std::mt19937_64& g, const Layer& layer, const Input& in) {
   return check_all_kernels(g, layer, in, 0, in.pixels);
+}
+
+// Runs every kernel for square windows that this CPU can on the output rows [begin, end), and
+// compares with the table of the same convolution.
+std::set<Isa> check_grid_kernels(std::mt19937_64& g, const Layer& layer, const Geometry& geo,
+                                 const OutputClamp& clamp, int begin, int end) {
+  const Input in = convolution_input(g, layer, geo);
+  const int64_t out_width = geo.out(geo.width);
+  const ptrdiff_t y_stride = layer.channels + test::uniform(g, 0, 1) * test::uniform(g, 1, 70);
+  const auto y_size = static_cast<size_t>(in.pixels * y_stride);
+  depthwise_s8::RunArgs args;
+  args.x = in.rows(layer);
+  args.y_stride = y_stride;
+  args.clamp = clamp;
+  args.pixel_begin = begin * out_width;
+  args.pixel_end = end * out_width;
+  test::Buffer<act_t> expected(y_size, static_cast<act_t>(kCanary));
+  args.y = expected.data();
+  reference::depthwise(layer.pack_args(), args);
+
+  test::Buffer<act_t> padding(static_cast<size_t>(geo.width * layer.channels));
+  for (size_t i = 0; i < padding.size(); ++i) {
+    padding[i] = in.pad_row[i % static_cast<size_t>(layer.channels)];
+  }
+  depthwise_s8::Grid grid;
+  grid.height = geo.height;
+  grid.width = geo.width;
+  grid.out_width = static_cast<int>(out_width);
+  grid.pad_top = grid.pad_left = geo.padding;
+  args.grid = &grid;
+  args.x.offsets = nullptr;
+  args.x.pad_row = padding.data();
+
+  std::set<Isa> exercised;
+  for (const depthwise_s8::Kernel& kernel : depthwise_s8::kernels()) {
+    if (!kernel.takes_grid || !runs_here(kernel.isa)) continue;
+    if (!kernel.applies({layer.taps, layer.channels, geo.kernel, geo.stride})) continue;
+    exercised.insert(kernel.isa);
+    const size_t bytes = kernel.packed_bytes(layer.taps, layer.channels);
+    test::Buffer<uint8_t> packed(bytes + kCanaryBytes, kCanary);
+    kernel.pack(layer.pack_args(), packed.data());
+    bool packed_within = true;
+    for (size_t i = 0; i < kCanaryBytes; ++i) packed_within &= packed[bytes + i] == kCanary;
+    test::Buffer<act_t> y(y_size, static_cast<act_t>(kCanary));
+    args.packed = packed.data();
+    args.y = y.data();
+    kernel.run(args);
+    INFO(test::seed_note() << ", kernel " << kernel.name << ", " << layer.channels << " channels, "
+                           << geo.height << " x " << geo.width << ", padding " << geo.padding
+                           << ", rows [" << begin << ", " << end << "), clamp to [" << clamp.qmin
+                           << ", " << clamp.qmax << "] around " << clamp.zero_point);
+    CHECK(packed_within);
+    CHECK(std::memcmp(y.data(), expected.data(), y_size) == 0);
+  }
+  return exercised;
+}
+
+// The clamps that kernels may have forms of their own for, and any other.
+std::vector<OutputClamp> clamps(std::mt19937_64& g) {
+  const auto zero_point = static_cast<int32_t>(test::uniform(g, kActMin, kActMax));
+  return {{kActMin, kActMin, kActMax},
+          {0, kActMin, kActMax},
+          {zero_point, kActMin, kActMax},
+          random_clamp(g)};
+}
+
+TEST_CASE("depthwise_s8: square windows over an image") {
+  auto g = test::generator("depthwise grids");
+  std::set<Isa> exercised;
+  for (int kernel : {3, 5}) {
+    for (int stride : {1, 2}) {
+      for (int channels : {1, 15, 16, 17, 24, 32, 33, 63, 64, 65, 80, 96, 144}) {
+        for (int round = 0; round < 4; ++round) {
+          const int padding = static_cast<int>(test::uniform(g, 0, kernel + 1));
+          const int least = std::max(1, kernel - 2 * padding);
+          const Geometry geo{static_cast<int>(test::uniform(g, least, least + 12)),
+                             static_cast<int>(test::uniform(g, least, least + 12)),
+                             kernel,
+                             stride,
+                             padding,
+                             1};
+          Layer layer = make_layer(g, kernel * kernel, channels, Fill::random, Multipliers::usual);
+          if (round % 2 == 0) test::fill_random(layer.bias, g, -200000, 200000);
+          const int rows = geo.out(geo.height);
+          for (const OutputClamp& clamp : clamps(g)) {
+            exercised.merge(check_grid_kernels(g, layer, geo, clamp, 0, rows));
+            const auto begin = static_cast<int>(test::uniform(g, 0, rows));
+            const auto end = static_cast<int>(test::uniform(g, begin, rows));
+            check_grid_kernels(g, layer, geo, clamp, begin, end);
+          }
+        }
+      }
+    }
+  }
+  // A level without a kernel of its own runs the offset tables, which other tests cover.
+  for (const depthwise_s8::Kernel& kernel : depthwise_s8::kernels()) {
+    if (kernel.takes_grid && runs_here(kernel.isa)) CHECK(exercised.count(kernel.isa) == 1);
+  }
+}
+
+TEST_CASE("depthwise_s8: images of many columns and rows, which are cut into pieces") {
+  auto g = test::generator("depthwise large grids");
+  for (int kernel : {3, 5}) {
+    for (int stride : {1, 2}) {
+      for (int width : {27, 28, 29, 56, 63, 64, 65, 112, 131}) {
+        const Geometry geo{width < 60 ? 40 : 9, width, kernel, stride, kernel / 2, 1};
+        const int channels = static_cast<int>(test::uniform(g, 1, 200));
+        Layer layer = make_layer(g, kernel * kernel, channels, Fill::random, Multipliers::usual);
+        test::fill_random(layer.bias, g, -200000, 200000);
+        const int rows = geo.out(geo.height);
+        for (const OutputClamp& clamp : clamps(g)) {
+          check_grid_kernels(g, layer, geo, clamp, 0, rows);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("depthwise_s8: extremes over an image, and what may not take a short form") {
+  auto g = test::generator("depthwise grid extremes");
+  for (int kernel : {3, 5}) {
+    for (int stride : {1, 2}) {
+      for (Fill fill : {Fill::all_high, Fill::all_low, Fill::alternating}) {
+        for (Multipliers multipliers : {Multipliers::usual, Multipliers::tiny, Multipliers::huge}) {
+          Layer layer = make_layer(g, kernel * kernel, 83, fill, multipliers);
+          // Accumulators about 2^23, of either sign.
+          for (int shift : {-1, 0, 1}) {
+            const int taps = kernel * kernel * 128 * 255;
+            for (size_t c = 0; c < layer.bias.size(); ++c) {
+              layer.bias[c] = (c % 2 ? -1 : 1) * ((1 << 23) + shift - (c % 3 ? taps : 0));
+              if (multipliers == Multipliers::usual && c % 5 == 0) layer.multiplier[c] = 1e-5f;
+            }
+            for (const OutputClamp& clamp : clamps(g)) {
+              check_grid_kernels(g, layer, {6, 7, kernel, stride, 1, 1}, clamp, 0,
+                                 Geometry{6, 7, kernel, stride, 1, 1}.out(6));
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("depthwise_s8: an exact half rounds to even over an image") {
+  // The middle tap alone weighs 1; odd accumulators land on halves.
+  auto g = test::generator("depthwise grid halves");
+  for (int kernel : {3, 5}) {
+    Layer layer(kernel * kernel, 40);
+    test::fill_random(layer.weights, g, 0, 0);
+    for (size_t c = 0; c < 40; ++c) {
+      layer.weights[static_cast<size_t>(kernel * kernel / 2) * 40 + c] = 1;
+      layer.bias[c] = static_cast<int32_t>(c) * 8 - 160;
+      layer.multiplier[c] = 0.5f;
+    }
+    for (const OutputClamp& clamp : clamps(g)) {
+      check_grid_kernels(g, layer, {9, 31, kernel, 1, kernel / 2, 1}, clamp, 0, 9);
+    }
+  }
 }
 
 TEST_CASE("depthwise_s8: channel counts around every block width") {
