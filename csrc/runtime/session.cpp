@@ -13,6 +13,10 @@ namespace {
 
 constexpr size_t kMaxPlans = 16;
 constexpr size_t kMaxListedNodes = 20;
+// Each node packs its own weights. A file in which many share one constant may not take more memory
+// than this, and so many times its size.
+constexpr int64_t kFreePackedBytes = int64_t{64} << 20;
+constexpr int64_t kMaxPackedGrowth = 16;
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -52,6 +56,11 @@ Session::Session(Model model, int threads, Isa isa, const BorderRequest& request
     try {
       ops_.push_back(make_op(node, context));
       packed_bytes_ += static_cast<int64_t>(ops_.back()->packed_bytes());
+      if (packed_bytes_ > kFreePackedBytes + kMaxPackedGrowth * model_.file_bytes) {
+        throw Error(ErrorCode::out_of_memory,
+                    "packing its weights would take far more memory than the file has; many nodes "
+                    "share one constant. Give them one node, or constants of their own");
+      }
     } catch (const Error& error) {
       if (error.code() != ErrorCode::unsupported) {
         rethrow_with_context(error, model_.source + ": " + node_label(node));

@@ -419,3 +419,16 @@ def test_min_max_and_histogram() -> None:
     for width in (0.0, -1.0, np.inf, np.nan):
         with pytest.raises(InputError, match="width"):
             _core.histogram(np.ones(3, np.float32), 0.0, width, counts)
+
+
+def test_many_nodes_may_not_multiply_one_weight() -> None:
+    graph = Graph("shared")
+    graph.add_value(Value("x", "float32", (1, 512)))
+    graph.add_constant("w", np.ones((512, 512), np.float32))
+    for i in range(200):
+        source = f"y{i - 1}" if i else "x"
+        graph.add_value(Value(f"y{i}", "float32", (1, 512)))
+        graph.nodes.append(Node(f"n{i}", "linear", [source, "w"], [f"y{i}"]))
+    graph.inputs, graph.outputs = ["x"], ["y199"]
+    with pytest.raises(OutOfMemoryError, match="many nodes share one constant"):
+        Session(graph)
