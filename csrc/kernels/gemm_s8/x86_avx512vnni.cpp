@@ -119,6 +119,21 @@ void pack(const PackArgs& args, void* packed) {
   }
 }
 
+// What requantization and the addition of a residual need, as vectors in memory: instructions take
+// them from there, as there are no registers left beside the sums.
+struct Constants {
+  __m512i hi;          // qmax - zero_point of the output, 16-bit lanes
+  __m512i zero_point;  // of the output, 16-bit lanes
+  __m512i qmin;        // of the output, 8-bit lanes
+  __m512i order;       // see store_s8
+  // For residuals: the bounds of the requantized values, their zero point taken off.
+  __m512 inner_lo, inner_hi;
+  __m512 multiplier_c, multiplier;
+  __m512i exponent;    // of 2^23, as the upper half of a float
+  __m512 biased_zero;  // 2^23 + the residual's zero point
+  __m512 one;
+};
+
 struct Tile {
   const act_t* const* a;  // [height][taps]: where each run starts
   int taps;
@@ -130,7 +145,8 @@ struct Tile {
   int32_t* c_s32;
   ptrdiff_t c_stride;
   const act_t* residual;  // as c, or nullptr
-  const RunArgs* args;    // for what all tiles share
+  ptrdiff_t residual_stride;
+  const Constants* constants;
 };
 
 template <int V>
@@ -219,61 +235,26 @@ ZEROPOINT_INLINE __m512i load_rows(const act_t* x, ptrdiff_t stride, bool whole,
   }
 }
 
-// The constants of a requantization, and of the addition of a residual.
-struct Output {
-  __m512i zero_point;  // 16-bit lanes
-  __m512i qmin, qmax;  // 8-bit lanes
-
-  explicit Output(const OutputClamp& clamp)
-      : zero_point(_mm512_set1_epi16(static_cast<short>(clamp.zero_point))),
-        qmin(_mm512_set1_epi8(static_cast<char>(clamp.qmin))),
-        qmax(_mm512_set1_epi8(static_cast<char>(clamp.qmax))) {}
-
-  // Four vectors of rounded values within int32 -> bytes; the packs saturate.
-  ZEROPOINT_INLINE __m512i join(const __m512i (&q)[4]) const {
-    const __m512i q01 = _mm512_adds_epi16(_mm512_packs_epi32(q[0], q[1]), zero_point);
-    const __m512i q23 = _mm512_adds_epi16(_mm512_packs_epi32(q[2], q[3]), zero_point);
-    return _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(q01, q23), qmin), qmax);
+// Vector V of four joined ones: sums -> values rounded to int32. With kAdd, `words` holds eight of
+// the residual's bytes in each 128-bit lane, of which this vector takes one half: in the mantissa
+// of 2^23, a byte b is 2^23 + b.
+template <int V, bool kAdd>
+ZEROPOINT_INLINE __m512i requantized(__m512i sums, const float* multiplier, const Constants& k,
+                                     __m512i words) {
+  __m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(sums), _mm512_loadu_ps(multiplier));
+  if constexpr (kAdd) {
+    const __m512i biased = V % 2 == 0 ? _mm512_unpacklo_epi16(words, k.exponent)
+                                      : _mm512_unpackhi_epi16(words, k.exponent);
+    // Sums as fused multiply-adds by 1, which round the same: additions proper would compete with
+    // the conversions, comparisons and roundings for one pair of units while the other has less to
+    // do.
+    const __m512 x = _mm512_fmsub_ps(_mm512_castsi512_ps(biased), k.one, k.biased_zero);
+    v = _mm512_roundscale_ps(_mm512_max_ps(_mm512_min_ps(v, k.inner_hi), k.inner_lo),
+                             _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    v = _mm512_fmadd_ps(_mm512_mul_ps(v, k.multiplier_c), k.one, _mm512_mul_ps(x, k.multiplier));
   }
-};
-
-// A residual: adds 64 of its values to as many requantized ones.
-struct Addend {
-  __m512 lo, hi;  // of the requantized values, zero point taken off
-  __m512 multiplier_c, multiplier;
-  __m512 biased_zero;
-  const act_t* data;
-  ptrdiff_t stride;
-
-  Addend(const Residual& residual, const act_t* x, const OutputClamp& clamp)
-      : lo(_mm512_set1_ps(static_cast<float>(clamp.qmin - clamp.zero_point))),
-        hi(_mm512_set1_ps(static_cast<float>(clamp.qmax - clamp.zero_point))),
-        multiplier_c(_mm512_set1_ps(residual.multiplier_c)),
-        multiplier(_mm512_set1_ps(residual.multiplier)),
-        biased_zero(_mm512_set1_ps(8388608.0f + static_cast<float>(residual.zero_point))),
-        data(x),
-        stride(residual.stride) {}
-
-  // Bytes -> floats, less the zero point: in the mantissa of 2^23, byte b is 8388608 + b. The
-  // unpack order is undone by the packs.
-  ZEROPOINT_INLINE void widen(__m512i bytes, __m512 (&x)[4]) const {
-    const __m512i zero = _mm512_setzero_si512();
-    const __m512i exponent = _mm512_set1_epi16(0x4B00);
-    const __m512i lower = _mm512_unpacklo_epi8(bytes, zero);
-    const __m512i upper = _mm512_unpackhi_epi8(bytes, zero);
-    x[0] = _mm512_castsi512_ps(_mm512_unpacklo_epi16(lower, exponent));
-    x[1] = _mm512_castsi512_ps(_mm512_unpackhi_epi16(lower, exponent));
-    x[2] = _mm512_castsi512_ps(_mm512_unpacklo_epi16(upper, exponent));
-    x[3] = _mm512_castsi512_ps(_mm512_unpackhi_epi16(upper, exponent));
-  }
-
-  ZEROPOINT_INLINE __m512 add(__m512 scaled, __m512 x) const {
-    const __m512 c = _mm512_roundscale_ps(_mm512_max_ps(_mm512_min_ps(scaled, hi), lo),
-                                          _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    return _mm512_add_ps(_mm512_mul_ps(c, multiplier_c),
-                         _mm512_mul_ps(_mm512_sub_ps(x, biased_zero), multiplier));
-  }
-};
+  return _mm512_cvtps_epi32(v);
+}
 
 // Requantizes and stores the sums of MR rows by NV * 16 columns, four vectors at a time (one row of
 // 64 columns, two of 32, four of 16), because the packs join four vectors. Multipliers are bounded.
@@ -281,42 +262,51 @@ template <int MR, int NV, bool kAdd>
 ZEROPOINT_INLINE void store_s8(const Tile& tile, const __m512i (&acc)[MR][NV],
                                const float* multiplier) {
   constexpr int kRowsAtOnce = NV == 1 ? 4 : NV == 2 ? 2 : 1;
-  const RunArgs& args = *tile.args;
-  // Copies: the stores are to bytes, which may alias anything.
+  // Copies: the stores are to bytes, which may alias anything. For the same reason, and on purpose,
+  // the constants and multipliers are read again for each row.
   act_t* c = tile.c;
   const ptrdiff_t stride = tile.c_stride;
+  const act_t* residual = tile.residual;
+  const ptrdiff_t residual_stride = tile.residual_stride;
   const bool whole = tile.whole;
   const __mmask64 mask = tile.mask;
-  const Output out(kAdd ? args.residual.clamp : args.clamp);
-  const Addend addend(args.residual, tile.residual, args.clamp);
-  // Puts the dwords that the packs interleaved side by side again. It is its own inverse.
-  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-  __m512 m[NV];
-  unroll<NV>([&](auto j) ZEROPOINT_LAMBDA { m[j] = _mm512_loadu_ps(multiplier + j * kLanes); });
+  const Constants& k = *tile.constants;
 
   unroll<(MR + kRowsAtOnce - 1) / kRowsAtOnce>([&](auto group) ZEROPOINT_LAMBDA {
     constexpr int kRow = group.value * kRowsAtOnce;
     constexpr int kRows = MR - kRow < kRowsAtOnce ? MR - kRow : kRowsAtOnce;
-    __m512 x[4];
+    __m512i words[2];
     if constexpr (kAdd) {
       __m512i bytes =
-          load_rows<NV, kRows>(addend.data + kRow * addend.stride, addend.stride, whole, mask);
-      if constexpr (NV != 4) bytes = _mm512_permutexvar_epi32(order, bytes);
-      addend.widen(bytes, x);
+          load_rows<NV, kRows>(residual + kRow * residual_stride, residual_stride, whole, mask);
+      // To the order in which the packs leave dwords.
+      if constexpr (NV != 4) bytes = _mm512_permutexvar_epi32(k.order, bytes);
+      words[0] = _mm512_unpacklo_epi8(bytes, _mm512_setzero_si512());
+      words[1] = _mm512_unpackhi_epi8(bytes, _mm512_setzero_si512());
+    } else {
+      words[0] = words[1] = _mm512_setzero_si512();
     }
-    __m512i q[4];
-    unroll<4>([&](auto v) ZEROPOINT_LAMBDA {
-      constexpr int kAt = kRow + v.value / NV;
-      if constexpr (v.value < kRowsAtOnce * NV && kAt < MR) {
-        __m512 scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(acc[kAt][v.value % NV]), m[v.value % NV]);
-        if constexpr (kAdd) scaled = addend.add(scaled, x[v]);
-        q[v] = _mm512_cvtps_epi32(scaled);
-      } else {
-        q[v] = q[0];  // nothing left to join: not stored
-      }
+    __m512i half[2];
+    unroll<2>([&](auto h) ZEROPOINT_LAMBDA {
+      __m512i q[2];
+      unroll<2>([&](auto i) ZEROPOINT_LAMBDA {
+        constexpr int kVector = 2 * h.value + i.value;
+        constexpr int kAt = kRow + kVector / NV;
+        if constexpr (kVector < kRowsAtOnce * NV && kAt < MR) {
+          q[i] = requantized<kVector, kAdd>(acc[kAt][kVector % NV],
+                                            multiplier + kVector % NV * kLanes, k, words[h]);
+        } else {
+          q[i] = k.order;  // nothing left to join: not stored
+        }
+      });
+      // Not a saturating addition, which would compete with the dot products for their units.
+      half[h] =
+          _mm512_add_epi16(_mm512_min_epi16(_mm512_packs_epi32(q[0], q[1]), k.hi), k.zero_point);
     });
-    __m512i bytes = out.join(q);
-    if constexpr (NV != 4) bytes = _mm512_permutexvar_epi32(order, bytes);
+    // The packs saturate. They work within 128-bit lanes: `order`, which is its own inverse, puts
+    // the dwords that they interleave side by side again.
+    __m512i bytes = _mm512_max_epu8(_mm512_packus_epi16(half[0], half[1]), k.qmin);
+    if constexpr (NV != 4) bytes = _mm512_permutexvar_epi32(k.order, bytes);
     unroll<kRows>([&](auto i) ZEROPOINT_LAMBDA {
       store_bytes<NV, i.value>(c + (kRow + i.value) * stride, bytes, whole, mask);
     });
@@ -457,6 +447,25 @@ void find_runs(const Rows<act_t>& a, int64_t m, int height, const act_t** __rest
   }
 }
 
+Constants constants(const RunArgs& args) {
+  const Residual& residual = args.residual;
+  const OutputClamp& inner = args.clamp;
+  const OutputClamp& out = residual.data != nullptr ? residual.clamp : inner;
+  Constants k;
+  k.hi = _mm512_set1_epi16(static_cast<short>(out.qmax - out.zero_point));
+  k.zero_point = _mm512_set1_epi16(static_cast<short>(out.zero_point));
+  k.qmin = _mm512_set1_epi8(static_cast<char>(out.qmin));
+  k.order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  k.inner_lo = _mm512_set1_ps(static_cast<float>(inner.qmin - inner.zero_point));
+  k.inner_hi = _mm512_set1_ps(static_cast<float>(inner.qmax - inner.zero_point));
+  k.multiplier_c = _mm512_set1_ps(residual.multiplier_c);
+  k.multiplier = _mm512_set1_ps(residual.multiplier);
+  k.exponent = _mm512_set1_epi16(0x4B00);
+  k.biased_zero = _mm512_set1_ps(8388608.0f + static_cast<float>(residual.zero_point));
+  k.one = _mm512_set1_ps(1.0f);
+  return k;
+}
+
 // Requantizes the raw sums of a tile one by one: for multipliers so large that products with them
 // may leave int32, which no sensible model has.
 void finish_unbounded(const RunArgs& args, const Tile& tile, int width, int height, int columns) {
@@ -490,6 +499,7 @@ void run_panels(const RunArgs& args, int n_begin, int n_end) {
   const int64_t tiles = (rows + set.max_height - 1) / set.max_height;
   const act_t** runs = static_cast<const act_t**>(args.scratch);
   int32_t sums[kMaxSums];
+  const Constants shared = constants(args);
   Tile tile;
   tile.a = runs;
   tile.taps = args.a.taps;
@@ -498,7 +508,8 @@ void run_panels(const RunArgs& args, int n_begin, int n_end) {
   tile.c_s32 = unbounded ? sums : nullptr;
   tile.c_stride = unbounded ? width : args.c_stride;
   tile.residual = nullptr;
-  tile.args = &args;
+  tile.residual_stride = args.residual.stride;
+  tile.constants = &shared;
   int64_t m = args.m_begin;
   for (int64_t i = 0; i < tiles; ++i) {
     const int height = static_cast<int>(args.m_begin + rows * (i + 1) / tiles - m);
