@@ -24,23 +24,24 @@ struct PySession {
 using Named = std::vector<std::pair<std::string, std::string>>;
 
 std::unique_ptr<Session> make_session(Model model, int threads, Isa isa, const std::string& io,
-                                      const Named& named_io) {
-  return std::make_unique<Session>(std::move(model), threads, isa, BorderRequest{io, named_io});
+                                      const Named& named_io, bool fuse) {
+  return std::make_unique<Session>(std::move(model), threads, isa, BorderRequest{io, named_io},
+                                   fuse);
 }
 
 std::unique_ptr<PySession> from_file(const py::bytes& path, int threads, const std::string& isa,
-                                     const std::string& io, const Named& named_io) {
+                                     const std::string& io, const Named& named_io, bool fuse) {
   const std::string name = path;
   auto made = std::make_unique<PySession>();
   const py::gil_scoped_release release;
   const Isa level = resolve_isa(isa);
-  made->session = make_session(read_model_file(name), threads, level, io, named_io);
+  made->session = make_session(read_model_file(name), threads, level, io, named_io, fuse);
   return made;
 }
 
 std::unique_ptr<PySession> from_bytes(const py::bytes& content, const std::string& source,
                                       int threads, const std::string& isa, const std::string& io,
-                                      const Named& named_io) {
+                                      const Named& named_io, bool fuse) {
   auto made = std::make_unique<PySession>();
   made->content = content;
   MemoryBlock block;
@@ -50,7 +51,7 @@ std::unique_ptr<PySession> from_bytes(const py::bytes& content, const std::strin
   std::unique_ptr<Session> session;
   {
     const py::gil_scoped_release release;
-    session = make_session(read_model(block, source), threads, level, io, named_io);
+    session = make_session(read_model(block, source), threads, level, io, named_io, fuse);
   }
   made->session = std::move(session);
   return made;
@@ -195,10 +196,10 @@ py::dict memory(const PySession& self, const Shapes& shapes) {
 void bind_session(py::module_& m) {
   py::class_<PySession>(m, "Session")
       .def_static("from_file", from_file, py::arg("path"), py::arg("threads"), py::arg("isa"),
-                  py::arg("io") = "as_file", py::arg("named_io") = Named{})
+                  py::arg("io") = "as_file", py::arg("named_io") = Named{}, py::arg("fuse") = true)
       .def_static("from_bytes", from_bytes, py::arg("content"), py::arg("source"),
                   py::arg("threads"), py::arg("isa"), py::arg("io") = "as_file",
-                  py::arg("named_io") = Named{})
+                  py::arg("named_io") = Named{}, py::arg("fuse") = true)
       .def_property_readonly("inputs",
                              [](const PySession& s) { return tensor_infos(*s.session, true); })
       .def_property_readonly("outputs",

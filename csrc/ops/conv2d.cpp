@@ -16,6 +16,7 @@
 #include "kernels/depthwise_f32/depthwise_f32.h"
 #include "kernels/depthwise_s8/depthwise_s8.h"
 #include "ops/factories.h"
+#include "ops/fused.h"
 #include "ops/layer_weights.h"
 #include "ops/operand.h"
 #include "ops/plan.h"
@@ -122,6 +123,9 @@ class GemmConv final : public Op {
   }
   std::unique_ptr<Plan> plan(const std::vector<Shape>& inputs,
                              const std::vector<Shape>& outputs) const override;
+  std::unique_ptr<Plan> plan_with_add(const std::vector<Shape>& inputs,
+                                      const std::vector<Shape>& outputs,
+                                      const FusedAdd& add) const override;
   size_t packed_bytes() const override {
     size_t bytes = x_.bytes();
     for (const PackedGemm<T>& block : blocks_) bytes += block.packed_bytes();
@@ -186,7 +190,9 @@ class GemmConv final : public Op {
 template <typename T, typename Y>
 class GemmConv<T, Y>::ConvPlan final : public Plan {
  public:
-  ConvPlan(const GemmConv& op, const Shape& x, const Shape& y, size_t inputs) : op_(op) {
+  ConvPlan(const GemmConv& op, const Shape& x, const Shape& y, size_t inputs,
+           const FusedAdd& add = {})
+      : op_(op), add_(add) {
     const Window& window = op.shape_.window;
     images_ = y[0];
     rows_ = y[1] * y[2];
@@ -239,6 +245,17 @@ class GemmConv<T, Y>::ConvPlan final : public Plan {
         rows.pad_row = pad_row;
         rows.taps = op_.taps_;
         rows.depth = op_.row_merged_ ? op_.block_depth_ : block_depth(b);
+        if constexpr (std::is_same_v<Y, act_t>) {
+          if (add_.input != 0) {
+            gemm_s8::Residual residual = add_.residual;
+            residual.data = static_cast<const act_t*>(inputs[add_.input]) + image * y_image_ +
+                            b * static_cast<size_t>(op_.block_n_);
+            residual.stride = op_.shape_.out_channels;
+            run_parallel(op_.blocks_[b], rows, y + b * static_cast<size_t>(op_.block_n_),
+                         op_.shape_.out_channels, rows_, context.pool, context.scratch, residual);
+            continue;
+          }
+        }
         run_parallel(op_.blocks_[b], rows, y + b * static_cast<size_t>(op_.block_n_),
                      op_.shape_.out_channels, rows_, context.pool, context.scratch);
       }
@@ -319,6 +336,7 @@ class GemmConv<T, Y>::ConvPlan final : public Plan {
   }
 
   const GemmConv& op_;
+  FusedAdd add_;
   int64_t images_ = 0, rows_ = 0, x_image_ = 0, y_image_ = 0;
   std::vector<int32_t> offsets_;
   // Row-merged form: rows of the image, and of its padded copy, in elements.
@@ -333,6 +351,13 @@ template <typename T, typename Y>
 std::unique_ptr<Plan> GemmConv<T, Y>::plan(const std::vector<Shape>& inputs,
                                            const std::vector<Shape>& outputs) const {
   return std::make_unique<ConvPlan>(*this, inputs[0], outputs[0], inputs.size());
+}
+
+template <typename T, typename Y>
+std::unique_ptr<Plan> GemmConv<T, Y>::plan_with_add(const std::vector<Shape>& inputs,
+                                                    const std::vector<Shape>& outputs,
+                                                    const FusedAdd& add) const {
+  return std::make_unique<ConvPlan>(*this, inputs[0], outputs[0], inputs.size(), add);
 }
 
 // -- depthwise form --------------------------------------------------------------------------

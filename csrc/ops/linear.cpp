@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "ops/factories.h"
+#include "ops/fused.h"
 #include "ops/layer_weights.h"
 #include "ops/operand.h"
 #include "ops/window.h"
@@ -35,6 +36,11 @@ class Linear final : public Op {
     return std::make_unique<LinearPlan>(*this, inputs[0]);
   }
 
+  std::unique_ptr<Plan> plan_with_add(const std::vector<Shape>& inputs, const std::vector<Shape>&,
+                                      const FusedAdd& add) const override {
+    return std::make_unique<LinearPlan>(*this, inputs[0], add);
+  }
+
   size_t packed_bytes() const override { return x_.bytes() + gemm_.packed_bytes(); }
 
  private:
@@ -53,7 +59,8 @@ class Linear final : public Op {
 
   class LinearPlan final : public Plan {
    public:
-    LinearPlan(const Linear& op, const Shape& x) : op_(op), rows_(x.elements(0, x.rank() - 1)) {
+    LinearPlan(const Linear& op, const Shape& x, const FusedAdd& add = {})
+        : op_(op), add_(add), rows_(x.elements(0, x.rank() - 1)) {
       if (op.repeat_ > 1) {
         check_offset_range(x.elements());
         check_offset_count(rows_, op.repeat_);
@@ -75,12 +82,23 @@ class Linear final : public Op {
       rows.offsets = offsets_.empty() ? nullptr : offsets_.data();
       rows.taps = op_.repeat_;
       rows.depth = op_.depth_;
+      if constexpr (std::is_same_v<Y, act_t>) {
+        if (add_.input != 0) {
+          gemm_s8::Residual residual = add_.residual;
+          residual.data = static_cast<const act_t*>(inputs[add_.input]);
+          residual.stride = op_.gemm_.n();
+          run_parallel(op_.gemm_, rows, static_cast<Y*>(outputs[0]), op_.gemm_.n(), rows_,
+                       context.pool, context.scratch, residual);
+          return;
+        }
+      }
       run_parallel(op_.gemm_, rows, static_cast<Y*>(outputs[0]), op_.gemm_.n(), rows_, context.pool,
                    context.scratch);
     }
 
    private:
     const Linear& op_;
+    FusedAdd add_;
     int64_t rows_;
     std::vector<int32_t> offsets_;
   };

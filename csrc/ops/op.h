@@ -81,6 +81,8 @@ struct NodeInfo {
   std::vector<const ValueInfo*> outputs;
   Attributes attributes;
   std::string reason;  // why it stayed float, for people; empty otherwise
+  // Of a fused node (runtime/fusion.h): the nodes that it was made of, in order.
+  std::vector<NodeInfo> parts;
 
   const ValueInfo& input(size_t i) const;  // throws when absent
   const ValueInfo* optional_input(size_t i) const;
@@ -112,6 +114,8 @@ struct OpContext {
   int threads = 1;
 };
 
+struct FusedAdd;  // ops/fused.h
+
 class Op {
  public:
   virtual ~Op() = default;
@@ -120,6 +124,11 @@ class Op {
   // nullptr where is_view() is true.
   virtual std::unique_ptr<Plan> plan(const std::vector<Shape>& inputs,
                                      const std::vector<Shape>& outputs) const = 0;
+  // A plan that also adds input `add.input` to what plan()'s would store, of shape outputs[0] as
+  // well, each step rounded on its own; nullptr where the operator cannot.
+  virtual std::unique_ptr<Plan> plan_with_add(const std::vector<Shape>& inputs,
+                                              const std::vector<Shape>& outputs,
+                                              const FusedAdd& add) const;
   // Output 0 is input 0's bytes under another shape (reshape and its kin): nothing runs. Never so
   // where input 0 is a constant, whose bytes are not in the stored domain.
   virtual bool is_view() const { return false; }

@@ -16,10 +16,12 @@ PackedGemm<act_t>::PackedGemm(const gemm_s8::PackArgs& weights, const OutputClam
 }
 
 void PackedGemm<act_t>::run(const Rows<act_t>& a, act_t* c, ptrdiff_t c_stride, int64_t m_begin,
-                            int64_t m_end, int n_begin, int n_end, void* scratch) const {
+                            int64_t m_end, int n_begin, int n_end, void* scratch,
+                            const gemm_s8::Residual& residual) const {
   gemm_s8::RunArgs args;
   args.c = c;
   args.clamp = clamp_;
+  args.residual = residual;
   run(args, a, c_stride, m_begin, m_end, n_begin, n_end, scratch);
 }
 
@@ -70,9 +72,12 @@ void PackedGemm<float>::run(const Rows<float>& a, float* c, ptrdiff_t c_stride, 
   kernel_.run(args);
 }
 
-template <typename T, typename Y>
-void run_parallel(const PackedGemm<T>& gemm, const Rows<T>& a, Y* c, ptrdiff_t c_stride, int64_t m,
-                  ThreadPool& pool, void* scratch) {
+namespace {
+
+// Calls run(m_begin, m_end, n_begin, n_end, scratch) for the parts of C.
+template <typename T, typename Run>
+void split(const PackedGemm<T>& gemm, const Rows<T>& a, int64_t m, ThreadPool& pool, void* scratch,
+           const Run& run) {
   constexpr int block = PackedGemm<T>::kColumnBlock;
   const int n = gemm.n(), mr = gemm.mr();
   const int64_t tiles = ceil_div<int64_t>(m, mr), blocks = ceil_div(n, block);
@@ -83,16 +88,35 @@ void run_parallel(const PackedGemm<T>& gemm, const Rows<T>& a, Y* c, ptrdiff_t c
   if (tiles >= pool.size() || tiles >= blocks) {
     const int64_t grain = std::max<int64_t>(1, kMacsPerPart / std::max<int64_t>(1, row_macs * mr));
     pool.parallel_for(tiles, grain, [&](int64_t begin, int64_t end, int part) {
-      gemm.run(a, c, c_stride, begin * mr, std::min(m, end * mr), 0, n, part_scratch(part));
+      run(begin * mr, std::min(m, end * mr), 0, n, part_scratch(part));
     });
   } else {
     const int64_t block_macs = row_macs / std::max(1, n) * block * m;
     const int64_t grain = std::max<int64_t>(1, kMacsPerPart / std::max<int64_t>(1, block_macs));
     pool.parallel_for(blocks, grain, [&](int64_t begin, int64_t end, int part) {
-      gemm.run(a, c, c_stride, 0, m, static_cast<int>(begin) * block,
-               std::min(n, static_cast<int>(end) * block), part_scratch(part));
+      run(int64_t{0}, m, static_cast<int>(begin) * block,
+          std::min(n, static_cast<int>(end) * block), part_scratch(part));
     });
   }
+}
+
+}  // namespace
+
+template <typename T, typename Y>
+void run_parallel(const PackedGemm<T>& gemm, const Rows<T>& a, Y* c, ptrdiff_t c_stride, int64_t m,
+                  ThreadPool& pool, void* scratch) {
+  split(gemm, a, m, pool, scratch,
+        [&](int64_t m_begin, int64_t m_end, int n_begin, int n_end, void* own) {
+          gemm.run(a, c, c_stride, m_begin, m_end, n_begin, n_end, own);
+        });
+}
+
+void run_parallel(const PackedGemm<act_t>& gemm, const Rows<act_t>& a, act_t* c, ptrdiff_t c_stride,
+                  int64_t m, ThreadPool& pool, void* scratch, const gemm_s8::Residual& residual) {
+  split(gemm, a, m, pool, scratch,
+        [&](int64_t m_begin, int64_t m_end, int n_begin, int n_end, void* own) {
+          gemm.run(a, c, c_stride, m_begin, m_end, n_begin, n_end, own, residual);
+        });
 }
 
 template void run_parallel(const PackedGemm<act_t>&, const Rows<act_t>&, act_t*, ptrdiff_t, int64_t,

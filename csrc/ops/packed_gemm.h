@@ -24,7 +24,8 @@ class PackedGemm<act_t> {
 
   // Computes rows [m_begin, m_end) and columns [n_begin, n_end) of C.
   void run(const Rows<act_t>& a, act_t* c, ptrdiff_t c_stride, int64_t m_begin, int64_t m_end,
-           int n_begin, int n_end, void* scratch) const;
+           int n_begin, int n_end, void* scratch,
+           const gemm_s8::Residual& residual = gemm_s8::Residual{}) const;
   // The same, raw accumulators.
   void run(const Rows<act_t>& a, int32_t* c, ptrdiff_t c_stride, int64_t m_begin, int64_t m_end,
            int n_begin, int n_end, void* scratch) const;
@@ -80,6 +81,9 @@ inline constexpr int64_t kMacsPerPart = 1 << 20;
 template <typename T, typename Y>
 void run_parallel(const PackedGemm<T>& gemm, const Rows<T>& a, Y* c, ptrdiff_t c_stride, int64_t m,
                   ThreadPool& pool, void* scratch);
+// The same, and adds a residual.
+void run_parallel(const PackedGemm<act_t>& gemm, const Rows<act_t>& a, act_t* c, ptrdiff_t c_stride,
+                  int64_t m, ThreadPool& pool, void* scratch, const gemm_s8::Residual& residual);
 
 extern template void run_parallel(const PackedGemm<act_t>&, const Rows<act_t>&, act_t*, ptrdiff_t,
                                   int64_t, ThreadPool&, void*);

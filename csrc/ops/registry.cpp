@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "ops/factories.h"
+#include "ops/fused.h"
 #include "ops/op.h"
 
 namespace zeropoint {
@@ -71,6 +72,7 @@ const std::vector<OpEntry>& op_entries() {
 }
 
 std::unique_ptr<Op> make_op(const NodeInfo& node, const OpContext& context) {
+  if (!node.parts.empty()) return make_fused(node, context);
   for (const OpEntry& entry : op_entries()) {
     if (node.op == entry.name) return entry.make(node, context);
   }

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/fp_environment.h"
+#include "runtime/fusion.h"
 #include "runtime/gguf.h"
 
 namespace zeropoint {
@@ -47,8 +48,13 @@ class ContextLease {
 
 }  // namespace
 
-Session::Session(Model model, int threads, Isa isa, const BorderRequest& request)
-    : model_(std::move(model)), border_(model_, request, isa), isa_(isa), pool_(threads) {
+Session::Session(Model model, int threads, Isa isa, const BorderRequest& request, bool fuse)
+    : model_(std::move(model)),
+      unfused_nodes_(fuse ? join_nodes(model_) : std::vector<NodeInfo>{}),
+      request_(request),
+      border_(model_, request, isa),
+      isa_(isa),
+      pool_(threads) {
   const ScopedFpEnvironment environment;  // packing may round
   const OpContext context{isa_mask(isa), threads};
   std::vector<std::string> unsupported;
@@ -76,6 +82,14 @@ Session::Session(Model model, int threads, Isa isa, const BorderRequest& request
   }
   if (unsupported.size() > kMaxListedNodes) message += "; and more";
   throw Error(ErrorCode::unsupported, message);
+}
+
+const Session& Session::unfused() const {
+  std::call_once(unfused_once_, [this] {
+    unfused_ = std::make_unique<Session>(with_nodes(model_, unfused_nodes_), threads(), isa_,
+                                         request_, false);
+  });
+  return *unfused_;
 }
 
 void Session::check_shapes(const std::vector<Shape>& input_shapes) const {
@@ -186,6 +200,11 @@ void Session::store_outputs(const ExecutionPlan& plan, ExecutionPlan::Context& c
 
 void Session::observe(const ExecutionPlan& plan, const std::vector<const void*>& inputs,
                       const std::vector<void*>& outputs, const Observer& observer) const {
+  if (!unfused_nodes_.empty()) {
+    const Session& session = unfused();
+    session.observe(*session.plan(plan.input_shapes()), inputs, outputs, observer);
+    return;
+  }
   // Shared with the observer: what it is shown stays readable memory even where it is kept for too
   // long.
   struct Shown {

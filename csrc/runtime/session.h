@@ -24,8 +24,9 @@ class Session {
  public:
   // `threads` decides how work is split (see ThreadPool); `isa` caps the kernels that may be
   // chosen. Every node that this build cannot run is named in one Error(unsupported).
-  // `request` is what callers want to see at the border.
-  Session(Model model, int threads, Isa isa, const BorderRequest& request = {});
+  // `request` is what callers want to see at the border. `fuse` joins nodes where that saves time
+  // (runtime/fusion.h); results are the same without.
+  Session(Model model, int threads, Isa isa, const BorderRequest& request = {}, bool fuse = true);
 
   const Model& model() const { return model_; }
   int threads() const { return pool_.size(); }
@@ -51,6 +52,7 @@ class Session {
   // As run(), and shows every activation on the way: graph inputs first, then each node's outputs.
   // `data` is dense, int8 in the file's domain, and valid during the call only. What the observer
   // throws ends the run and passes through. `owner` keeps the memory behind `data` alive.
+  // Nodes run as they are in the file, also where a session has joined them.
   using Observer = std::function<void(const ValueInfo& value, const Shape& shape, const void* data,
                                       const std::shared_ptr<const void>& owner)>;
   void observe(const ExecutionPlan& plan, const std::vector<const void*>& inputs,
@@ -93,12 +95,19 @@ class Session {
   const void* value_data(const ExecutionPlan& plan, const ValueInfo& value,
                          ExecutionPlan::Context& context) const;
 
+  // The session without fusion, made when it is first needed.
+  const Session& unfused() const;
+
   Model model_;
+  std::vector<NodeInfo> unfused_nodes_;  // as in the file, where some were joined
+  BorderRequest request_;
   Border border_;
   Isa isa_;
   mutable ThreadPool pool_;
   Ops ops_;
   int64_t packed_bytes_ = 0;
+  mutable std::once_flag unfused_once_;
+  mutable std::unique_ptr<Session> unfused_;
 
   mutable std::mutex mutex_;
   mutable std::vector<std::shared_ptr<const ExecutionPlan>> plans_;  // most recently used first

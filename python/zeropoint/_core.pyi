@@ -58,6 +58,7 @@ class Session:
         isa: str,
         io: str = "as_file",
         named_io: Sequence[tuple[str, str]] = (),
+        fuse: bool = True,
     ) -> Session: ...
     @staticmethod
     def from_bytes(
@@ -67,6 +68,7 @@ class Session:
         isa: str,
         io: str = "as_file",
         named_io: Sequence[tuple[str, str]] = (),
+        fuse: bool = True,
     ) -> Session: ...
     @property
     def inputs(self) -> list[tuple[str, str, tuple[int, ...]]]:

@@ -82,6 +82,9 @@ class Session:
             is quantized (ONNX QuantizeLinear) and dequantized with the value's own scale and zero
             point, uint8 is the int8 value plus 128. Or ``{name: dtype}`` for some of them. Inputs
             and outputs that are not quantized stay what they are.
+        fuse: join nodes where that saves time, such as a convolution and the residual add behind
+            it. Results are the same bytes without; :meth:`observe` always runs the nodes one by
+            one.
 
     Raises:
         FileError: the file cannot be opened.
@@ -99,6 +102,7 @@ class Session:
         threads: int = 1,
         isa: str | None = None,
         io: str | Mapping[str, str] = "as_file",
+        fuse: bool = True,
     ) -> None:
         if isinstance(threads, bool) or not isinstance(threads, int | np.integer):
             raise InputError(f"threads must be an integer, not {threads!r}")
@@ -106,6 +110,8 @@ class Session:
             raise InputError(f"threads must be from 1 to {MAX_THREADS}, not {threads}")
         if isa is not None and not isinstance(isa, str):
             raise InputError(f"isa must be the name of an ISA level, not {isa!r}")
+        if not isinstance(fuse, bool):
+            raise InputError(f"fuse must be True or False, not {fuse!r}")
         level = isa or ""
         everywhere, named = _border(io)
         if isinstance(model, str | os.PathLike):
@@ -113,11 +119,11 @@ class Session:
             if "\0" in self._source:
                 raise InputError(f"the path {self._source!r} has a zero byte in it")
             path = os.fsencode(self._source)
-            self._core = _core.Session.from_file(path, int(threads), level, everywhere, named)
+            self._core = _core.Session.from_file(path, int(threads), level, everywhere, named, fuse)
         else:
             content, self._source = _model_bytes(model)
             self._core = _core.Session.from_bytes(
-                content, self._source, int(threads), level, everywhere, named
+                content, self._source, int(threads), level, everywhere, named, fuse
             )
         self._inputs = tuple(map(_tensor_info, self._core.inputs))
         self._outputs = tuple(map(_tensor_info, self._core.outputs))
@@ -214,6 +220,7 @@ class Session:
             A row a node: ``name``, ``op``, ``precision`` ("int8", "float32" ...: of its first
             activation), ``kernel`` and its ``isa`` ("" where data is only moved), ``macs``
             (multiply-accumulates), ``output_shape``, and the ``reason`` where it stays in float32.
+            Nodes that were joined are one row: ``op`` tells which, as in "conv2d+add".
         """
         return self._core.nodes(self._shapes(shapes))
 

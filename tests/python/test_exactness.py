@@ -118,6 +118,23 @@ def test_fused_equals_unfused(name: str) -> None:
     assert_same(fused, zp.Session(unfuse(model.graph)).run(x))
 
 
+@pytest.mark.parametrize("level", _core.detected_isa_levels())
+@pytest.mark.parametrize("activations", ["asymmetric", "symmetric"])
+@pytest.mark.parametrize("name", ["residual", "inverted"])
+def test_joined_nodes_equal_nodes_one_by_one(name: str, activations: str, level: str) -> None:
+    graph = networks.NETWORKS[name](seed=3)
+    model = quantized(graph, activations=activations)
+    for batch, threads in ((1, 1), (3, 2)):
+        session = zp.Session(model, isa=level, threads=threads)
+        plain = zp.Session(model, isa=level, threads=threads, fuse=False)
+        joined = [row["op"] for row in session.nodes() if "+" in row["op"]]
+        assert joined
+        assert set(joined) <= {"conv2d+add", "linear+add"}
+        assert [row["op"] for row in plain.nodes()] == [n.op for n in model.graph.nodes]
+        x = networks.samples(graph, batch, seed=7)
+        assert_same(plain.run(x), session.run(x))
+
+
 def one_node(op: str, shape: tuple[int, ...], **attrs: Attribute) -> Graph:
     graph = Graph(op, inputs=["x"], outputs=["y"])
     graph.add_value(Value("x", "float32", shape))

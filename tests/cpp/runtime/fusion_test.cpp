@@ -1,0 +1,120 @@
+#include "runtime/fusion.h"
+
+#include <random>
+#include <set>
+
+#include "runtime/gguf_builder.h"
+#include "runtime/model_reader.h"
+#include "runtime/session.h"
+#include "support.h"
+
+namespace zeropoint {
+namespace {
+
+using namespace test;  // NOLINT: the builder's short names
+
+Model read(const std::string& bytes) {
+  MemoryBlock block;
+  block.data = reinterpret_cast<const unsigned char*>(bytes.data());
+  block.size = bytes.size();
+  return read_model(block, "test.gguf");
+}
+
+constexpr int kIn = 5, kOut = 70;
+
+// y = add(linear(x), r), or the operands the other way around; all int8, rows free.
+ModelBuilder linear_add(bool other_first) {
+  std::mt19937_64 g(1);
+  std::vector<int8_t> weights;
+  for (int i = 0; i < kIn * kOut; ++i) weights.push_back(static_cast<int8_t>(g() % 255) - 127);
+  ModelBuilder m;
+  m.inputs = {"x", "r"};
+  m.outputs = {"y"};
+  m.value("x", "int8", {-1, kIn}, 0.05f, 3);
+  m.value("r", "int8", {-1, kOut}, 0.2f, -9);
+  m.value("h", "int8", {-1, kOut}, 0.15f, 17);
+  m.value("y", "int8", {-1, kOut}, 0.25f, 1);
+  m.constant<int8_t>("w", "int8", kTensorI8, {kOut, kIn}, weights);
+  m.values.back().scale = 0.01f;
+  m.node("linear", {"x", "w"}, {"h"});
+  const std::string attrs =
+      other_first ? m.node("add", {"r", "h"}, {"y"}) : m.node("add", {"h", "r"}, {"y"});
+  m.file.set(attrs + "qmin", scalar<int64_t>(kI64, -100));
+  return m;
+}
+
+std::vector<int8_t> random_values(int64_t n, uint64_t seed) {
+  std::mt19937_64 g(seed);
+  std::vector<int8_t> x;
+  for (int64_t i = 0; i < n; ++i) x.push_back(static_cast<int8_t>(g() % 256));
+  return x;
+}
+
+std::vector<int8_t> run(const Session& session, int64_t x_rows, int64_t r_rows) {
+  const auto x = random_values(x_rows * kIn, 2), r = random_values(r_rows * kOut, 3);
+  const auto plan = session.plan({{x_rows, kIn}, {r_rows, kOut}});
+  std::vector<int8_t> y(static_cast<size_t>(session.output_bytes(*plan, 0)));
+  session.run(*plan, {x.data(), r.data()}, {y.data()});
+  return y;
+}
+
+TEST_CASE("fusion: a linear layer and an add become one node, with the same results") {
+  for (const bool other_first : {false, true}) {
+    const std::string bytes = linear_add(other_first).bytes();
+    for (const Isa isa : detected_isa_levels()) {
+      for (const int threads : {1, 3}) {
+        const Session fused(read(bytes), threads, isa);
+        const Session plain(read(bytes), threads, isa, {}, false);
+        REQUIRE(fused.model().nodes.size() == 1);
+        CHECK(fused.model().nodes[0].op == "linear+add");
+        CHECK(plain.model().nodes.size() == 2);
+        // Where the free dimensions differ, one side is broadcast.
+        for (const auto& rows : {std::pair{1, 1}, {7, 7}, {200, 200}, {1, 4}, {4, 1}}) {
+          INFO(isa_name(isa) << ", rows " << rows.first << " and " << rows.second);
+          CHECK(run(fused, rows.first, rows.second) == run(plain, rows.first, rows.second));
+        }
+        CHECK_THROWS_AS(fused.plan({{2, kIn}, {3, kOut}}), Error);
+      }
+    }
+  }
+}
+
+TEST_CASE("fusion: observers see every value of the file") {
+  const std::string bytes = linear_add(false).bytes();
+  const Session fused(read(bytes), 1, resolve_isa(""));
+  const auto x = random_values(2 * kIn, 2), r = random_values(2 * kOut, 3);
+  const auto plan = fused.plan({{2, kIn}, {2, kOut}});
+  std::vector<int8_t> y(2 * kOut), seen_y;
+  std::vector<std::string> names;
+  fused.observe(*plan, {x.data(), r.data()}, {y.data()},
+                [&](const ValueInfo& value, const Shape& shape, const void* data, const auto&) {
+                  names.push_back(value.name);
+                  if (value.name != "y") return;
+                  const auto* first = static_cast<const int8_t*>(data);
+                  seen_y.assign(first, first + shape.elements());
+                });
+  CHECK(names == std::vector<std::string>{"x", "r", "h", "y"});
+  CHECK(seen_y == y);
+  CHECK(run(fused, 2, 2) == y);
+}
+
+TEST_CASE("fusion: values that others need stay on their own") {
+  ModelBuilder second_reader = linear_add(false);
+  second_reader.value("z", "int8", {-1, kOut}, 0.25f, 1);
+  second_reader.outputs.push_back("z");
+  second_reader.node("add", {"h", "r"}, {"z"});
+  ModelBuilder output = linear_add(false);
+  output.outputs.push_back("h");
+  ModelBuilder far_apart = linear_add(false);
+  for (auto& value : far_apart.values) {
+    if (value.name == "y") value.scale = 1e-12f;
+  }
+  for (const ModelBuilder& m : {second_reader, output, far_apart}) {
+    const std::string bytes = m.bytes();
+    const Session session(read(bytes), 1, resolve_isa(""));
+    for (const NodeInfo& node : session.model().nodes) CHECK(node.parts.empty());
+  }
+}
+
+}  // namespace
+}  // namespace zeropoint
