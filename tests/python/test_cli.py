@@ -269,7 +269,9 @@ def test_explain() -> None:
         if row["precision"] == "float32" and row["op"] not in ("quantize", "dequantize"):
             assert row["op"] in ("transpose", "reshape") or row["reason"]
     assert sum(row["share"] for row in rows) == pytest.approx(1)
-    convolutions = [row for row in rows if row["op"] == "conv2d"]
+    # One of them with the residual add behind it.
+    convolutions = [row for row in rows if row["op"] in ("conv2d", "conv2d+add")]
+    assert [row["op"] for row in convolutions].count("conv2d+add") == 1
     assert len(convolutions) == 6
     assert all(row["precision"] == "int8" and row["kernel"] for row in convolutions)
     text = succeed("explain", quantized())
