@@ -43,7 +43,7 @@ def test_accuracy_against_another_runtime() -> None:
     assert result["float_ms"] > 0
     assert result["int8_ms"] > 0
     int8 = [row for row in result["nodes"] if row["precision"] == "int8" and row["gmacs"] > 0]
-    assert {row["op"] for row in int8} == {"conv2d", "linear"}
+    assert {row["op"] for row in int8} == {"conv2d", "conv2d+add", "linear"}
     assert all(row["kernel"] for row in int8)
 
 
