@@ -6,10 +6,15 @@
 
 #include "ops/plan.h"
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 namespace zeropoint {
 namespace {
 
-constexpr int64_t kStrip = 64;  // rows of a plane that one item turns around
+// Rows of a plane that one item turns around; more of them where they are short.
+constexpr int64_t kStrip = 64, kNarrowStrip = 1024;
 
 // Copies `count` blocks of a size known when compiling.
 template <size_t bytes>
@@ -68,9 +73,46 @@ void turn_columns(const char* from, int64_t from_stride, char* to, int64_t to_st
   }
 }
 
+// Three columns of bytes that lie side by side in the destination (an image's planes into pixels),
+// 16 rows at a time; returns how many rows are done.
+int64_t turn_pixels([[maybe_unused]] const char* from, [[maybe_unused]] int64_t from_stride,
+                    [[maybe_unused]] char* to, [[maybe_unused]] int64_t rows) {
+  int64_t r = 0;
+#if defined(__SSE2__)
+  const __m128i first = _mm_set1_epi64x(0xFFFFFF);
+  const __m128i second = _mm_set1_epi64x(0xFFFFFF000000);
+  // Stores are of 8 bytes, of which the next one overwrites two: a row more must follow.
+  for (; r + 16 < rows; r += 16) {
+    const auto load = [&](int64_t c) {
+      return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + c * from_stride + r));
+    };
+    const __m128i x = load(0), y = load(1), z = load(2), zero = _mm_setzero_si128();
+    const __m128i xy[2] = {_mm_unpacklo_epi8(x, y), _mm_unpackhi_epi8(x, y)};
+    const __m128i z0[2] = {_mm_unpacklo_epi8(z, zero), _mm_unpackhi_epi8(z, zero)};
+    for (int i = 0; i < 4; ++i) {
+      // Four pixels of four bytes, the last of them 0; two of them become six bytes.
+      const __m128i wide = i % 2 == 0 ? _mm_unpacklo_epi16(xy[i / 2], z0[i / 2])
+                                      : _mm_unpackhi_epi16(xy[i / 2], z0[i / 2]);
+      const __m128i packed =
+          _mm_or_si128(_mm_and_si128(wide, first), _mm_and_si128(_mm_srli_epi64(wide, 8), second));
+      char* out = to + (r + i * 4) * 3;
+      _mm_storel_epi64(reinterpret_cast<__m128i*>(out), packed);
+      _mm_storel_epi64(reinterpret_cast<__m128i*>(out + 6), _mm_srli_si128(packed, 8));
+    }
+  }
+#endif
+  return r;
+}
+
 template <size_t bytes>
 void turn_narrow(const char* from, int64_t from_stride, char* to, int64_t to_stride, int64_t rows,
                  int64_t columns) {
+  if (bytes == 1 && columns == 3 && to_stride == 3) {
+    const int64_t done = turn_pixels(from, from_stride, to, rows);
+    from += done;
+    to += done * to_stride;
+    rows -= done;
+  }
   switch (columns) {
     case 2:
       return turn_columns<bytes, 2>(from, from_stride, to, to_stride, rows);
@@ -230,18 +272,19 @@ void StridedCopy::run_runs(const char* source, char* destination, ThreadPool& po
 }
 
 void StridedCopy::run_planes(const char* source, char* destination, ThreadPool& pool) const {
-  const int64_t strips = ceil_div(rows_.size, kStrip);
+  const int64_t strip = columns_.size <= 4 ? kNarrowStrip : kStrip;
+  const int64_t strips = ceil_div(rows_.size, strip);
   int64_t items = strips;
   for (const Dim& dim : dims_) items *= dim.size;
   const auto turn = block_ == 1 ? turn_bytes : block_ == 4 ? turn_squares<4> : turn_squares<8>;
-  const double cost = 0.5 * static_cast<double>(std::min(rows_.size, kStrip) * columns_.size);
+  const double cost = 0.5 * static_cast<double>(std::min(rows_.size, strip) * columns_.size);
   pool.parallel_for(items, grain_for(cost), [&](int64_t begin, int64_t end, int) {
     for (int64_t item = begin; item < end; ++item) {
-      const int64_t row = item % strips * kStrip;
+      const int64_t row = item % strips * strip;
       const Place place = place_of(dims_, item / strips);
       turn(source + place.source + row * block_, columns_.source,
            destination + place.destination + row * rows_.destination, rows_.destination,
-           std::min(kStrip, rows_.size - row), columns_.size);
+           std::min(strip, rows_.size - row), columns_.size);
     }
   });
 }

@@ -55,6 +55,15 @@ TEST_CASE("transpose: between NCHW and NHWC at block edges") {
   }
 }
 
+TEST_CASE("transpose: planes of a few channels into pixels, of every length around the blocks") {
+  auto g = test::generator("transpose pixels");
+  for (int64_t channels : {2, 3, 4}) {
+    for (int64_t width : {1, 7, 8, 15, 16, 17, 24, 31, 32, 33, 40, 1023, 1024, 1025, 2072}) {
+      check_transpose({2, channels, 1, width}, {0, 2, 3, 1}, DType::s8, g);
+    }
+  }
+}
+
 TEST_CASE("transpose: every permutation of four axes, and eight axes") {
   INFO(test::seed_note());
   auto g = test::generator("transpose perm");
