@@ -54,6 +54,21 @@ class Model:
         """
         write_model(self.graph, path)
 
+    def to_onnx(self, path: str | os.PathLike[str]) -> None:
+        """Writes an ONNX file in QDQ form, which other runtimes load and run.
+
+        Results are those of this model up to the other runtime's own rounding. Inputs and outputs
+        keep their names, dtypes, shapes and layouts.
+
+        Raises:
+            UnsupportedError: a node has no ONNX form, or the file would exceed 2 GiB.
+            FileError: the file cannot be written.
+            MissingExtraError: the onnx package is not installed.
+        """
+        from zeropoint.exporters.onnx import export_onnx
+
+        export_onnx(self.graph, path)
+
     @staticmethod
     def load(path: str | os.PathLike[str]) -> Model:
         """Reads a model file.

@@ -29,7 +29,7 @@ def test_help_lists_every_command() -> None:
     for name in NAMES:
         assert f"\n    {name} " in text
     assert set(NAMES) == {
-        "demo", "quantize", "run", "bench", "explain", "inspect", "compare", "cpu",
+        "demo", "quantize", "run", "bench", "explain", "inspect", "compare", "export", "cpu",
     }  # fmt: skip
 
 

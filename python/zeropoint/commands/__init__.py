@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from typing import Protocol
 
-from zeropoint.commands import bench, compare, cpu, demo, explain, inspect, quantize, run
+from zeropoint.commands import bench, compare, cpu, demo, explain, export, inspect, quantize, run
 
 
 class Command(Protocol):
@@ -25,4 +25,4 @@ class Command(Protocol):
     def execute(self, options: argparse.Namespace) -> None: ...
 
 
-COMMANDS = (demo, quantize, run, bench, explain, compare, inspect, cpu)
+COMMANDS = (demo, quantize, run, bench, explain, compare, inspect, export, cpu)
