@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("tflite")
 
 import zeropoint as zp
-from command_line import succeed
+from command_line import fail, succeed
 
 DATA = Path(os.environ.get("ZEROPOINT_DATA", Path(__file__).parents[3] / "shared" / "data"))
 TINY = DATA / "mlperf_tiny"
@@ -45,3 +45,10 @@ def test_commands_take_tflite(tmp_path: Path) -> None:
     assert json.loads(succeed("bench", INT8, "--repeats", 3, "--json"))["median_ms"] > 0
     nodes = json.loads(succeed("explain", INT8, "--repeats", 2, "--json"))["nodes"]
     assert {node["precision"] for node in nodes} == {"int8"}
+
+
+def test_quantize_refuses_a_quantized_file_before_it_reads_samples(tmp_path: Path) -> None:
+    absent, out = tmp_path / "absent.npz", tmp_path / "m.gguf"
+    message = fail("quantize", INT8, "--calibration", absent, "-o", out)
+    assert message.startswith(f"{INT8}: is quantized already")
+    assert "runs as it is" in message

@@ -65,10 +65,12 @@ def execute(options: argparse.Namespace) -> None:
     from zeropoint.calibration import calibrate
     from zeropoint.npz import NpzBatches
     from zeropoint.quantization import Config, quantize
+    from zeropoint.quantization.rewrite import require_float
 
     began = time.perf_counter()
     common.require_writable(options.output, options.model, options.calibration)
     graph = common.load_graph(options.model)
+    require_float(graph)
     specs = common.graph_inputs(graph)
     samples = NpzBatches(options.calibration, specs, common.batch_for(specs, options.batch))
     config = Config(

@@ -29,6 +29,16 @@ class Refused(Exception):
         self.index, self.reason = index, reason
 
 
+def require_float(graph: Graph) -> None:
+    """Raises GraphError when ``graph`` has int8 values: it is quantized already."""
+    for value in graph.values.values():
+        if value.quant is not None or value.dtype == "int8":
+            raise GraphError(
+                f"{graph.source or graph.name}: is quantized already (value '{value.name}' is "
+                "int8) and runs as it is; quantize takes the float model that it was made from"
+            )
+
+
 def quantize(graph: Graph, statistics: Statistics, config: Config | None = None) -> Model:
     """Turns a float graph into an int8 model.
 
@@ -50,12 +60,7 @@ def quantize(graph: Graph, statistics: Statistics, config: Config | None = None)
         GraphError: the graph is quantized already, or has weights that are not finite.
     """
     config = Config() if config is None else config
-    for value in graph.values.values():
-        if value.quant is not None or value.dtype == "int8":
-            raise GraphError(
-                f"{graph.source or graph.name}: value '{value.name}' is int8 already; quantize "
-                "takes a float graph"
-            )
+    require_float(graph)
     kept = config.kept(graph)
     refused: dict[int, str] = {}
     while True:
