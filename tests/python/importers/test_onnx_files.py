@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import sys
 from pathlib import Path
@@ -286,19 +285,6 @@ def test_every_truncation_is_an_error(tmp_path: Path) -> None:
     for size in [*range(0, 200, 3), *range(200, len(content) - 20, 37)]:
         path.write_bytes(content[:size])
         with pytest.raises((ModelError, UnsupportedError)):
-            load(path)
-
-
-def test_altered_bytes_never_do_worse_than_an_error(tmp_path: Path) -> None:
-    content = conv_model().SerializeToString()
-    rng = np.random.default_rng(1)
-    path = tmp_path / "model.onnx"
-    for _ in range(150):
-        altered = bytearray(content)
-        for at in rng.integers(0, len(content), 3):
-            altered[at] = rng.integers(0, 256)
-        path.write_bytes(altered)
-        with contextlib.suppress(ModelError, UnsupportedError):
             load(path)
 
 
