@@ -2,8 +2,9 @@
 
 usage: python conformance.py > table.md
 
-A test belongs to zeropoint when the importer has a handler for every operator in it. It then
-passes, or raises UnsupportedError, whose message is the reason in the table.
+A test belongs to zeropoint when the importer has a handler for every operator in it, or when it
+has a quantization operator. It then passes, or raises UnsupportedError, whose message is the reason
+in the table.
 """
 
 from __future__ import annotations
@@ -26,10 +27,16 @@ OPERATORS = (
     "Abs Add ArgMax AveragePool BatchNormalization Clip Concat Conv ConvInteger ConvTranspose "
     "DequantizeLinear Div Dropout DynamicQuantizeLinear Elu Erf Exp Flatten Gelu Gemm "
     "GlobalAveragePool GlobalMaxPool HardSigmoid HardSwish Identity LayerNormalization LeakyRelu "
-    "Log MatMul MatMulInteger MaxPool Mish Mul Neg PRelu Pad QLinearConv QLinearMatMul "
-    "QuantizeLinear ReduceMean Relu Reshape Resize Sigmoid Slice Softmax Softplus Split Sqrt "
-    "Squeeze Sub Sum Tanh Transpose Unsqueeze Upsample"
+    "Log LogSoftmax MatMul MatMulInteger Max MaxPool Min Mish Mul Neg PRelu Pad Pow QLinearConv "
+    "QLinearMatMul QuantizeLinear Reciprocal ReduceMean Relu Reshape Resize Sigmoid Slice "
+    "Softmax Softplus Split Sqrt Squeeze Sub Sum Swish Tanh Transpose Unsqueeze Upsample"
 ).split()
+
+#: The tests of these are in the table whatever stands beside them.
+QUANTIZATION = {
+    "ConvInteger", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "QLinearConv",
+    "QLinearMatMul", "QuantizeLinear",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,7 @@ class Result:
 
 @functools.cache
 def cases() -> dict[str, Any]:
-    """Every node test of OPERATORS whose other operators have a handler as well, by name."""
+    """Every node test of OPERATORS that is zeropoint's, by name."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         tests = load_model_tests(kind="node")
@@ -50,7 +57,8 @@ def cases() -> dict[str, Any]:
     return {
         t.name: t
         for t in tests
-        if operators[t.name] <= set(HANDLERS) and operators[t.name] & set(OPERATORS)
+        if operators[t.name] & QUANTIZATION
+        or (operators[t.name] <= set(HANDLERS) and operators[t.name] & set(OPERATORS))
     }
 
 

@@ -78,7 +78,7 @@ def test_bounds(op, tmp_path: Path) -> None:
 FUNCTIONS = {
     "ABS": {}, "ELU": {}, "EXP": {}, "GELU": {"Approximate": False}, "HARD_SWISH": {},
     "LEAKY_RELU": {"Alpha": 0.2}, "LOGISTIC": {}, "NEG": {}, "RELU": {}, "RELU6": {},
-    "RELU_N1_TO_1": {}, "SQUARE": {}, "TANH": {},
+    "RELU_0_TO_1": {}, "RELU_N1_TO_1": {}, "SQUARE": {}, "TANH": {},
 }  # fmt: skip
 
 
@@ -108,8 +108,8 @@ INT8_FUNCTIONS = {
     "ABS": (0.05, -128, 1), "ELU": (0.05, -100, 1), "EXP": (0.5, -128, 1),
     "GELU": (0.03, -100, 1), "HARD_SWISH": (0.03, -100, 1), "LEAKY_RELU": (0.04, -30, 1),
     "LOGISTIC": (1 / 256, -128, 1), "RELU": (0.04, -128, 1), "RELU6": (6 / 255, -128, 1),
-    "RELU_N1_TO_1": (2 / 255, 0, 1), "RSQRT": (0.05, -128, 1), "SQRT": (0.01, -128, 1),
-    "TANH": (1 / 128, 0, 1),
+    "RELU_0_TO_1": (1 / 255, -128, 1), "RELU_N1_TO_1": (2 / 255, 0, 1), "RSQRT": (0.05, -128, 1),
+    "SQRT": (0.01, -128, 1), "TANH": (1 / 128, 0, 1),
 }  # fmt: skip
 
 
