@@ -1,5 +1,6 @@
 #include "base/thread_pool.h"
 
+#include <sched.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -160,6 +161,34 @@ TEST_CASE("thread pool: idle workers use no CPU") {
   std::this_thread::sleep_for(std::chrono::milliseconds(200));
   const double used = static_cast<double>(std::clock() - before) / CLOCKS_PER_SEC;
   CHECK(used < 0.05);
+}
+
+TEST_CASE("thread pool: a process held to one CPU does all the parts in the calling thread") {
+  const pid_t child = fork();
+  if (child == 0) {
+    alarm(20);  // a hang must not outlive the test
+    cpu_set_t allowed, one;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) _exit(2);
+    CPU_ZERO(&one);
+    for (int cpu = 0; cpu < CPU_SETSIZE && CPU_COUNT(&one) == 0; ++cpu) {
+      if (CPU_ISSET(cpu, &allowed)) CPU_SET(cpu, &one);
+    }
+    if (sched_setaffinity(0, sizeof one, &one) != 0 || usable_cpus() != 1) _exit(3);
+    ThreadPool pool(4);
+    const std::thread::id caller = std::this_thread::get_id();
+    std::atomic<int> parts{0};
+    std::atomic<bool> elsewhere{false};
+    pool.parallel_for(4, 1, [&](int64_t, int64_t, int) {
+      ++parts;
+      if (std::this_thread::get_id() != caller) elsewhere = true;
+    });
+    _exit(parts == 4 && !elsewhere ? 0 : 4);
+  }
+  REQUIRE(child > 0);
+  int status = 0;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  REQUIRE(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 0);
 }
 
 TEST_CASE("thread pool: a forked child runs with threads of its own") {
