@@ -160,6 +160,10 @@ def _candidates(node: Node, table: Array, x: QuantParams, y: QuantParams) -> Ite
         slopes = _slopes(table[None], x, y)
         if slopes is not None:
             yield candidate("leaky_relu", alpha=float(slopes[0]))
+    elif function == "elu":
+        levels = _levels(x)
+        factors = _factors(table[None], levels, np.expm1(np.minimum(levels, 0.0)), y)
+        yield candidate(function, alpha=float(factors[0]))
     elif function == "hard_sigmoid":
         yield candidate(function, alpha=1 / 6, beta=0.5)
         yield candidate(function, alpha=0.2, beta=0.5)
@@ -174,16 +178,23 @@ def _ends(table: Array) -> Array:
 def _slopes(table: Array, x: QuantParams, y: QuantParams) -> Array | None:
     """float32[C]: slopes for negative values that give the rows of ``table`` [C, 256], or None."""
     levels = _levels(x)
-    below = levels < 0
-    steps = table[:, below].astype(np.float64) - float(y.zero_point.item())
-    edges = np.stack([steps - 0.5, steps + 0.5]) * float(y.scale.item()) / levels[below]
-    low, high = edges.min(axis=0), edges.max(axis=0)
-    saturated = (table[:, below] == -128) | (table[:, below] == 127)
-    low = np.where(saturated, -np.inf, low).max(axis=1, initial=-1e3)
-    high = np.where(saturated, np.inf, high).min(axis=1, initial=1e3)
-    slopes = np.asarray((low + high) / 2, np.float32)
-    results = np.where(below, slopes[:, None] * levels, levels).astype(np.float32)
+    slopes = _factors(table, levels, np.asarray(levels, np.float64), y)
+    results = np.where(levels < 0, slopes[:, None] * levels, levels).astype(np.float32)
     return slopes if np.array_equal(table, reference_int8.quantize(results, y)) else None
+
+
+def _factors(table: Array, levels: Array, basis: Array, y: QuantParams) -> Array:
+    """float32[C]: the middle of the range of factors f for which ``f * basis`` rounds to each row
+    of ``table`` [C, 256], for the negative ``levels``; entries that saturate bound one side."""
+    below = levels < 0
+    found = table[:, below]
+    steps = found.astype(np.float64) - float(y.zero_point.item())
+    lower = np.where(found == -128, -np.inf, steps - 0.5)
+    upper = np.where(found == 127, np.inf, steps + 0.5)
+    edges = np.stack([lower, upper]) * float(y.scale.item()) / basis[below]
+    low = edges.min(axis=0).max(axis=1, initial=-1e3)
+    high = edges.max(axis=0).min(axis=1, initial=1e3)
+    return np.asarray((low + high) / 2, np.float32)
 
 
 def _gather(writer: Writer, node: Node, table: Array, order: Order) -> None:
