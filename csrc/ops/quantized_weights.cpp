@@ -56,6 +56,11 @@ QuantizedWeights center_weights(const ValueInfo& weights, const std::vector<int3
     const int8_t* row = data + c * k;
     if (zero_point == -128 && std::find(row, row + k, 127) != row + k) out.repeat = 3;  // 255
   }
+  if (n * k * out.repeat > std::numeric_limits<int32_t>::max()) {
+    throw Error(ErrorCode::unsupported,
+                "weights '" + weights.name + "' of the shape " + shape.to_string() +
+                    " are too large for zero points other than 0: make them symmetric");
+  }
   out.taps = static_cast<int>(shape.elements(1, shape.rank() - 1)) * out.repeat;
   out.bias.resize(static_cast<size_t>(n));
   out.multiplier.assign(static_cast<size_t>(n), 1.0f);
