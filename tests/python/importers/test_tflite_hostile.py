@@ -17,6 +17,7 @@ import tflite
 from onnx_models import data_folder
 from tflite_models import Op, T, build, const, one, quantized
 
+from mutations import mutated
 from zeropoint.errors import MissingExtraError, ModelError, UnsupportedError
 from zeropoint.importers import load
 
@@ -233,23 +234,6 @@ def structure(content: bytes) -> np.ndarray:
             at = data.ctypes.data - start
             keep[at : at + data.size] = False
     return np.flatnonzero(keep)
-
-
-def mutated(content: bytes, places: np.ndarray, rng: np.random.Generator) -> bytes:
-    """Truncated, bits flipped, bytes replaced, or 32-bit words made extreme."""
-    altered = bytearray(content)
-    kind = rng.integers(4)
-    if kind == 0:
-        return bytes(altered[: rng.integers(len(altered))])
-    for at in rng.choice(places, rng.integers(1, 5)).tolist():
-        if kind == 1:
-            altered[at] ^= 1 << int(rng.integers(8))
-        elif kind == 2:
-            altered[at] = int(rng.integers(256))
-        else:
-            word = int(rng.choice([0, 1, 2**31 - 1, 2**31, 2**32 - 1, rng.integers(2**32)]))
-            altered[at & ~3 : (at & ~3) + 4] = word.to_bytes(4, "little")
-    return bytes(altered)
 
 
 FILES = sorted(data_folder().glob("**/*.tflite"))
