@@ -66,13 +66,13 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-import tempfile
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from zeropoint.atomic import replacing
 from zeropoint.errors import FileError, GraphError, ModelError
 from zeropoint.gguf_container import (
     ARRAY,
@@ -289,29 +289,8 @@ def write_model(graph: Graph, path: str | os.PathLike[str]) -> None:
         FileError: the folder or the file cannot be written.
     """
     content = to_bytes(graph)
-    target = Path(path)
-    temporary: str | None = None
-    try:
-        if target.is_dir():
-            raise IsADirectoryError("it is a folder")
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name[:40]}.", dir=target.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes the file private; give it the mode that open() would have given.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, target)
-    except OSError as error:
-        raise FileError(
-            f"cannot write the model file {target}: {error.strerror or error}; check that the "
-            "folder exists, is writable and has room"
-        ) from error
-    finally:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
+    with replacing(path) as file:
+        file.write(content)
 
 
 # -- reading --------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from zeropoint.atomic import replacing
 from zeropoint.errors import FileError, InputError
 from zeropoint.session import TensorInfo
 
@@ -246,27 +246,8 @@ def save_npz(path: str | os.PathLike[str], arrays: Mapping[str, Array]) -> None:
     Raises:
         FileError: the file cannot be written.
     """
-    target = os.fspath(path)
-    folder, name = os.path.split(target)
-    try:
-        descriptor, temporary = tempfile.mkstemp(".tmp", name, folder or ".")
-        try:
-            _write_npz(descriptor, arrays)
-            umask = os.umask(0)
-            os.umask(umask)
-            os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes private files
-            os.replace(temporary, target)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
-    except OSError as e:
-        raise FileError(f"{target}: cannot be written: {e.strerror or e}") from None
-
-
-def _write_npz(descriptor: int, arrays: Mapping[str, Array]) -> None:
     # Not numpy.savez: there an array named "file" would collide with its parameter.
-    with os.fdopen(descriptor, "wb") as file, zipfile.ZipFile(file, "w") as archive:
+    with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
         for name, array in arrays.items():
             with archive.open(name + ".npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)

@@ -323,9 +323,9 @@ def test_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_unwritable_and_unreadable(tmp_path: Path) -> None:
-    with pytest.raises(FileError, match="cannot write"):
+    with pytest.raises(FileError, match="cannot be written"):
         write_model(small_graph(), tmp_path / "no" / "m.gguf")
-    with pytest.raises(FileError, match="cannot write"):
+    with pytest.raises(FileError, match="cannot be written"):
         write_model(small_graph(), tmp_path)
     with pytest.raises(FileError, match="cannot read"):
         read_model(tmp_path / "absent.gguf")

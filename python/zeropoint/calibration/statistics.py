@@ -6,11 +6,11 @@ import os
 import zipfile
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from zeropoint.atomic import replacing
 from zeropoint.calibration.observers import Observer, make
 from zeropoint.errors import CalibrationError, FileError, InputError
 
@@ -119,17 +119,8 @@ class Statistics:
         for i, observer in enumerate(self._observers.values()):
             for key, value in observer.state().items():
                 arrays[f"{i}.{key}"] = np.asarray(value)
-        target = Path(path)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}")
-        try:
-            with open(temporary, "wb") as file:
-                np.savez_compressed(file, **arrays)
-            os.replace(temporary, target)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise FileError(
-                f"cannot write the statistics {target}: {error.strerror or error}"
-            ) from error
+        with replacing(path) as file:
+            np.savez_compressed(file, **arrays)
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> Statistics:

@@ -10,13 +10,12 @@ The standard is ONNX with opset 17 and IR version 8, which runtimes since 2022 r
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
 from collections.abc import Callable
 from typing import Any
 
-from zeropoint.errors import Error, FileError, GraphError, MissingExtraError, UnsupportedError
+from zeropoint.atomic import replacing
+from zeropoint.errors import Error, GraphError, MissingExtraError, UnsupportedError
 from zeropoint.exporters import onnx_elementwise, onnx_layers, onnx_moves
 from zeropoint.exporters.onnx_writer import Writer
 from zeropoint.graph import Graph, Node
@@ -119,30 +118,8 @@ def export_onnx(graph: Graph, path: str | os.PathLike[str]) -> None:
         raise UnsupportedError(
             f"{graph.source or graph.name}: as ONNX it would exceed 2 GiB, the limit of the format"
         )
-    _write(os.fspath(path), model.SerializeToString())
-
-
-def _write(target: str, content: bytes) -> None:
-    folder, name = os.path.split(target)
-    temporary = ""
-    try:
-        if os.path.isdir(target):
-            raise IsADirectoryError(0, "it is a folder")
-        handle, temporary = tempfile.mkstemp(".tmp", f".{name[:40]}.", folder or ".")
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes private files
-        os.replace(temporary, target)
-    except OSError as error:
-        raise FileError(f"{target}: cannot be written: {error.strerror or error}") from None
-    finally:
-        if temporary and os.path.exists(temporary):
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
+    with replacing(path) as file:
+        file.write(model.SerializeToString())
 
 
 def _require_onnx() -> Any:

@@ -156,7 +156,7 @@ def test_statistics_files_that_are_not(tmp_path: Path) -> None:
     np.savez(tmp_path / "other.npz", x=np.ones(2))
     with pytest.raises(FileError, match="does not hold"):
         Statistics.load(tmp_path / "other.npz")
-    with pytest.raises(FileError, match="cannot write"):
+    with pytest.raises(FileError, match="cannot be written"):
         Statistics().save(tmp_path / "no" / "s.npz")
 
 
