@@ -27,8 +27,8 @@ class ExecutionPlan {
 
   struct Step {
     std::unique_ptr<Plan> plan;  // nullptr: a view, nothing runs
-    size_t first_input = 0;   // in Context::inputs
-    size_t first_output = 0;  // in Context::outputs
+    size_t first_input = 0;      // in Context::inputs
+    size_t first_output = 0;     // in Context::outputs
     int64_t scratch_offset = 0;
   };
 

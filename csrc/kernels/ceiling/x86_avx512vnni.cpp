@@ -7,11 +7,11 @@ namespace zeropoint::ceiling {
 namespace {
 
 constexpr int kChains = 20;
-#define ZEROPOINT_EACH_CHAIN(X)                                                                 \
-  X(0)                                                                                          \
-  X(1)                                                                                          \
-  X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15) X(16) X(17) X(18) \
-      X(19)
+// clang-format off
+#define ZEROPOINT_EACH_CHAIN(X)                                              \
+  X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9)                          \
+  X(10) X(11) X(12) X(13) X(14) X(15) X(16) X(17) X(18) X(19)
+// clang-format on
 #define ZEROPOINT_CLEAR(r) "vpxord %%zmm" #r ", %%zmm" #r ", %%zmm" #r "\n\t"
 #define ZEROPOINT_LOOP(STEP)            \
   ZEROPOINT_EACH_CHAIN(ZEROPOINT_CLEAR) \
