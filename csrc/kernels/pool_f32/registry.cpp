@@ -1,23 +1,18 @@
 #include <vector>
 
+#include "kernels/join.h"
 #include "kernels/pool_f32/pool_f32_kernels.h"
 
 namespace zeropoint::pool_f32 {
 
 KernelSpan<Kernel> kernels() {
-  static const std::vector<Kernel> all = [] {
-    std::vector<Kernel> joined;
-    for (const KernelSpan<Kernel>& span : {
+  static const std::vector<Kernel> all = join<Kernel>({
 #if defined(__x86_64__)
-             x86_avx512vnni_kernels(),
-             x86_avx2_kernels(),
+      x86_avx512vnni_kernels(),
+      x86_avx2_kernels(),
 #endif
-             portable_kernels(),
-         }) {
-      joined.insert(joined.end(), span.begin(), span.end());
-    }
-    return joined;
-  }();
+      portable_kernels(),
+  });
   return {all.data(), all.size()};
 }
 

@@ -1,23 +1,18 @@
 #include <vector>
 
+#include "kernels/join.h"
 #include "kernels/pool_s8/pool_s8_kernels.h"
 
 namespace zeropoint::pool_s8 {
 
 KernelSpan<Kernel> kernels() {
-  static const std::vector<Kernel> all = [] {
-    std::vector<Kernel> list;
-    for (KernelSpan<Kernel> span : {
+  static const std::vector<Kernel> all = join<Kernel>({
 #if defined(__x86_64__)
-             x86_avx512vnni_kernels(),
-             x86_avx2_kernels(),
+      x86_avx512vnni_kernels(),
+      x86_avx2_kernels(),
 #endif
-             portable_kernels(),
-         }) {
-      list.insert(list.end(), span.begin(), span.end());
-    }
-    return list;
-  }();
+      portable_kernels(),
+  });
   return {all.data(), all.size()};
 }
 
