@@ -8,7 +8,7 @@
 namespace zeropoint {
 
 // In rising order of preference within one architecture. A level includes the ones below it.
-enum class Isa : uint8_t { portable, avx2, avx512vnni };
+enum class Isa : uint8_t { portable, avx2, avxvnni, avx512vnni, neon, dotprod, i8mm };
 
 // The set of levels whose kernels may be used.
 class IsaMask {
@@ -42,5 +42,11 @@ Isa resolve_isa(const std::string& name);
 
 // All levels of this architecture up to and including `cap`.
 IsaMask isa_mask(Isa cap);
+
+#if defined(__x86_64__)
+// The avxvnni level means dot products of 256-bit vectors, which a CPU has in the VEX encoding
+// (AVX-VNNI), in the EVEX encoding (AVX-512 VL and VNNI), or in both. True for the first.
+bool has_vex_vnni();
+#endif
 
 }  // namespace zeropoint

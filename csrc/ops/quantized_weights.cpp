@@ -157,12 +157,16 @@ std::vector<int32_t> fold_bias(const int8_t* weights, int n, int64_t k, const in
       magnitude += block_magnitude;
     }
     const int64_t folded = bias[c] - zero_point * sum;
-    if (magnitude * 255 + std::abs(folded) > std::numeric_limits<int32_t>::max()) {
+    // The proof is for activations of 0..255 on every architecture, so that all accept the same
+    // models. It covers signed ones: there a sum over any part of K is the unsigned bias plus w
+    // times 0..255 over that part and w times 128 over the rest.
+    const int64_t unsigned_folded = folded - (128 - kActOffset) * sum;
+    if (magnitude * 255 + std::abs(unsigned_folded) > std::numeric_limits<int32_t>::max()) {
       throw Error(ErrorCode::unsupported,
                   "output channel " + std::to_string(c) + " of weights '" + layer +
                       "' could overflow its 32-bit accumulator (sum of |w| is " +
-                      std::to_string(magnitude) + ", folded bias " + std::to_string(folded) +
-                      "); keep this layer in float32");
+                      std::to_string(magnitude) + ", folded bias " +
+                      std::to_string(unsigned_folded) + "); keep this layer in float32");
     }
     result[static_cast<size_t>(c)] = static_cast<int32_t>(folded);
   }

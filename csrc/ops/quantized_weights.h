@@ -51,7 +51,8 @@ QuantizedWeights read_quantized_weights(const ValueInfo& x, const ValueInfo& wei
 QuantizedWeights read_integer_weights(const ValueInfo& weights, const ValueInfo* zero_points);
 
 // bias[n] - zero_point * sum_k w[n][k] for weights [n][k], as the kernels take it, and the proof
-// for each channel that sum|w| * 255 + |folded bias| < 2^31; an error names `layer`.
+// for each channel that sum|w| * 255 + |bias folded for uint8 activations| < 2^31; an error names
+// `layer`.
 std::vector<int32_t> fold_bias(const int8_t* weights, int n, int64_t k, const int32_t* bias,
                                int32_t zero_point, const std::string& layer);
 

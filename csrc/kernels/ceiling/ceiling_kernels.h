@@ -7,6 +7,8 @@ namespace zeropoint::ceiling {
 
 KernelSpan<Kernel> portable_kernels();
 KernelSpan<Kernel> x86_avx2_kernels();
+KernelSpan<Kernel> x86_avxvnni_kernels();
+KernelSpan<Kernel> x86_avxvnni_evex_kernels();
 KernelSpan<Kernel> x86_avx512vnni_kernels();
 
 }  // namespace zeropoint::ceiling

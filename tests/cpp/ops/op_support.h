@@ -187,7 +187,7 @@ class OpTest {
         exercised.insert(isa);
       }
     }
-    require_all_levels(node_.op.c_str(), exercised);
+    require_all_levels(node_.op.c_str(), exercised, {});
     return first;
   }
 
