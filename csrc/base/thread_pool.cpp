@@ -22,9 +22,14 @@ namespace zeropoint {
 namespace {
 
 constexpr int kMaxThreads = 1024;
-// How long a thread looks for news before it goes to sleep: longer than the serial part between
-// two layers, far shorter than anybody could notice as CPU use.
-constexpr std::chrono::microseconds kSpin{10};
+constexpr size_t kCacheLine = 64;
+
+// How long a thread looks for news before it goes to sleep: about what waking it would cost, longer
+// than the serial part between two layers, far shorter than anybody could notice as CPU use.
+constexpr std::chrono::microseconds kSpin{50};
+// After this it lets others have its CPU: where there are more threads than CPUs, what it waits for
+// may be waiting for that CPU.
+constexpr std::chrono::microseconds kSpinAlone{5};
 
 inline void cpu_relax() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -36,101 +41,107 @@ inline void cpu_relax() {
 
 template <typename Condition>
 bool spin_until(const Condition& condition) {
-  const auto deadline = std::chrono::steady_clock::now() + kSpin;
-  do {
+  if (condition()) return true;
+  const auto start = std::chrono::steady_clock::now();
+  while (true) {
     for (int i = 0; i < 16; ++i) {
-      if (condition()) return true;
       cpu_relax();
+      if (condition()) return true;
     }
-  } while (std::chrono::steady_clock::now() < deadline);
-  return false;
+    const auto spent = std::chrono::steady_clock::now() - start;
+    if (spent > kSpin) return false;
+    if (spent > kSpinAlone) sched_yield();
+  }
 }
 
 // Counts the forks between the first process and this one.
 std::atomic<uint64_t> fork_epoch{0};
 void count_fork() { fork_epoch.fetch_add(1); }
 
-struct Job {
-  const ThreadPool::Body* body = nullptr;
-  int64_t count = 0;
-  int parts = 0;
-};
-
 // The exception of the lowest part that threw.
-struct Failure {
-  std::mutex mutex;
-  int part = 0;
-  std::exception_ptr exception;
+class Failure {
+ public:
+  void record(int part) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (exception_ && part_ < part) return;
+    part_ = part;
+    exception_ = std::current_exception();
+  }
+  void rethrow() {
+    if (exception_) std::rethrow_exception(exception_);
+  }
+
+ private:
+  std::mutex mutex_;
+  int part_ = 0;
+  std::exception_ptr exception_;
 };
 
-// Runs parts first, first + step, ...
-void run_parts(const Job& job, int first, int step, Failure& failure) {
-  for (int part = first; part < job.parts; part += step) {
-    // Counts stay below 2^53 and parts at most 1024: the products fit.
-    const int64_t begin = job.count * part / job.parts;
-    const int64_t end = job.count * (part + 1) / job.parts;
-    try {
-      (*job.body)(begin, end, part);
-    } catch (...) {
-      const std::lock_guard<std::mutex> lock(failure.mutex);
-      if (!failure.exception || part < failure.part) {
-        failure.part = part;
-        failure.exception = std::current_exception();
-      }
-      return;  // later parts of this thread could only fail with a higher number
-    }
-  }
-}
+}  // namespace
 
 // The threads of one process. A child after fork() abandons its parent's team, whose threads and
 // lock states mean nothing there, and makes a new one.
-class Team {
+//
+// Jobs are numbered. A job is published by storing its ticket, number and parts, in one word; a
+// part belongs to the thread that raises the part's claim to the job's number. Who comes late with
+// an old ticket finds every claim taken, and so never touches a job that is over: nobody has to
+// wait for threads that have not begun.
+class ThreadPool::Team {
  public:
-  Team() : epoch_(fork_epoch.load()) {}
+  Team(int parts, int threads)
+      : epoch_(fork_epoch.load()), threads_(threads), claims_(static_cast<size_t>(parts)) {}
 
   ~Team() {
     {
       const std::lock_guard<std::mutex> lock(mutex_);
-      stop_ = true;
-      generation_.fetch_add(1, std::memory_order_release);
+      stop_.store(true);
     }
-    start_.notify_all();
+    news_.notify_all();
     for (std::thread& worker : workers_) worker.join();
   }
 
-  bool of_this_process() const { return epoch_ == fork_epoch.load(); }
+  bool of_this_process() const { return epoch_ == fork_epoch.load(std::memory_order_relaxed); }
   bool enter() { return !busy_.exchange(true, std::memory_order_acquire); }
   void leave() { busy_.store(false, std::memory_order_release); }
 
   // Only between enter() and leave().
-  void run(const Job& job, int threads, Failure& failure) {
-    start_workers(threads - 1);
-    const int team = std::min(static_cast<int>(workers_.size()) + 1, job.parts);
-    if (team > 1) {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      job_ = job;
-      failure_ = &failure;
-      team_ = team;
-      pending_.store(team - 1, std::memory_order_relaxed);
-      generation_.fetch_add(1, std::memory_order_release);
-    }
-    if (team > 1) start_.notify_all();
-    run_parts(job, 0, team, failure);
-    if (team > 1) wait_for_workers();
+  void run(const Job& job, Failure& failure) {
+    start_workers();
+    job_ = job;
+    failure_ = &failure;
+    finished_.store(0, std::memory_order_relaxed);
+    const Ticket ticket = make_ticket(++number_, job.parts);
+    // Either a worker sees the ticket before it sleeps, or it is counted here: both sides store
+    // first and load then, in one order for all.
+    ticket_.store(ticket);
+    wake(job.parts - 1);
+    take_parts(ticket, 0);
+    wait_for(job.parts);
   }
 
  private:
-  void start_workers(int wanted) {
-    if (static_cast<int>(workers_.size()) >= wanted || exhausted_) return;
+  // The number of a job, and its parts in the low bits.
+  using Ticket = uint64_t;
+  static constexpr int kPartBits = 16;
+  static Ticket make_ticket(uint64_t number, int parts) {
+    return number << kPartBits | static_cast<uint64_t>(parts);
+  }
+
+  // On a cache line of its own: threads claim parts at the same time.
+  struct alignas(kCacheLine) Claim {
+    std::atomic<uint64_t> number{0};  // of the last job whose part was taken
+  };
+
+  void start_workers() {
+    if (static_cast<int>(workers_.size()) >= threads_ - 1 || exhausted_) return;
     // Signals are the host program's business: its own threads take them.
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     try {
-      while (static_cast<int>(workers_.size()) < wanted) {
+      while (static_cast<int>(workers_.size()) < threads_ - 1) {
         const int index = static_cast<int>(workers_.size()) + 1;
-        const uint64_t seen = generation_.load();
-        workers_.emplace_back([this, index, seen] { work(index, seen); });
+        workers_.emplace_back([this, index] { work(index); });
       }
     } catch (const std::exception&) {
       exhausted_ = true;  // a thread or memory limit: the threads there are do all the parts
@@ -138,54 +149,92 @@ class Team {
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
   }
 
-  void wait_for_workers() {
-    const auto done = [this] { return pending_.load(std::memory_order_acquire) == 0; };
-    if (spin_until(done)) return;
-    std::unique_lock<std::mutex> lock(mutex_);
-    done_.wait(lock, done);
+  // Sees to it that so many workers are awake.
+  void wake(int wanted) {
+    const int sleeping = sleeping_.load();
+    const int missing = std::min(sleeping, wanted - (static_cast<int>(workers_.size()) - sleeping));
+    if (missing <= 0) return;
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+    }  // who is counted waits by now
+    for (int i = 0; i < missing; ++i) news_.notify_one();
   }
 
-  void work(int index, uint64_t seen) {
-    const ScopedFpEnvironment environment;
-    const auto news = [this, &seen] { return generation_.load(std::memory_order_acquire) != seen; };
-    while (true) {
-      Job job;
-      Failure* failure = nullptr;
-      int team = 0;
-      spin_until(news);
+  // Runs the thread's own parts, then those that nobody has begun.
+  void take_parts(Ticket ticket, int index) {
+    const int parts = static_cast<int>(ticket & ((1 << kPartBits) - 1));
+    for (int part = index; part < parts; part += threads_) take(ticket, part);
+    for (int part = 0; part < parts; ++part) take(ticket, part);
+  }
+
+  void take(Ticket ticket, int part) {
+    std::atomic<uint64_t>& claim = claims_[static_cast<size_t>(part)].number;
+    const uint64_t number = ticket >> kPartBits;
+    uint64_t last = claim.load(std::memory_order_relaxed);
+    if (last >= number || !claim.compare_exchange_strong(last, number)) return;
+    // From here to the end of finished_'s rise the job cannot end.
+    // Counts stay below 2^53 and parts at most 1024: the products fit.
+    const int64_t begin = job_.count * part / job_.parts;
+    const int64_t end = job_.count * (part + 1) / job_.parts;
+    try {
+      job_.call(job_.body, begin, end, part);
+    } catch (...) {
+      failure_->record(part);
+    }
+    const int parts = job_.parts;
+    if (finished_.fetch_add(1) + 1 == parts && waiting_.load()) {
       {
-        std::unique_lock<std::mutex> lock(mutex_);
-        start_.wait(lock, news);
-        if (stop_) return;
-        seen = generation_.load(std::memory_order_relaxed);
-        job = job_;
-        failure = failure_;
-        team = team_;
+        const std::lock_guard<std::mutex> lock(mutex_);
       }
-      if (index >= team) continue;  // the work had fewer parts than there are threads
-      run_parts(job, index, team, *failure);
-      // The lock orders this before the caller's check, so that no wake-up is lost.
-      const std::lock_guard<std::mutex> lock(mutex_);
-      if (pending_.fetch_sub(1, std::memory_order_release) == 1) done_.notify_one();
+      done_.notify_all();
+    }
+  }
+
+  void wait_for(int parts) {
+    const auto done = [this, parts] { return finished_.load(std::memory_order_acquire) == parts; };
+    if (spin_until(done)) return;
+    std::unique_lock<std::mutex> lock(mutex_);
+    waiting_.store(true);
+    done_.wait(lock, [this, parts] { return finished_.load() == parts; });
+    waiting_.store(false);
+  }
+
+  void work(int index) {
+    const ScopedFpEnvironment environment;
+    Ticket seen = 0;
+    const auto news = [this, &seen] { return ticket_.load() != seen || stop_.load(); };
+    while (true) {
+      if (!spin_until(news)) {
+        std::unique_lock<std::mutex> lock(mutex_);
+        sleeping_.fetch_add(1);
+        news_.wait(lock, news);
+        sleeping_.fetch_sub(1);
+      }
+      if (stop_.load()) return;
+      seen = ticket_.load(std::memory_order_acquire);
+      take_parts(seen, index);
     }
   }
 
   const uint64_t epoch_;
-  std::atomic<bool> busy_{false};
-  bool exhausted_ = false;
+  const int threads_;  // the caller's included
+  std::vector<Claim> claims_;
   std::vector<std::thread> workers_;
-
-  std::mutex mutex_;  // guards what follows; atomics are also read without it
-  std::condition_variable start_, done_;
-  std::atomic<uint64_t> generation_{0};
-  std::atomic<int> pending_{0};
-  bool stop_ = false;
-  int team_ = 0;
+  bool exhausted_ = false;
+  uint64_t number_ = 0;
   Job job_;
   Failure* failure_ = nullptr;
-};
 
-}  // namespace
+  alignas(kCacheLine) std::atomic<Ticket> ticket_{0};
+  alignas(kCacheLine) std::atomic<int> finished_{0};  // parts of the job
+  alignas(kCacheLine) std::atomic<bool> busy_{false};
+
+  std::mutex mutex_;  // of the condition variables alone
+  std::condition_variable news_, done_;
+  std::atomic<int> sleeping_{0};      // workers
+  std::atomic<bool> waiting_{false};  // is the caller asleep?
+  std::atomic<bool> stop_{false};
+};
 
 int usable_cpus() {
   // The kernel's mask may be wider than cpu_set_t: grow until it fits.
@@ -210,7 +259,7 @@ struct ThreadPool::State {
   Team& current() {
     Team* held = team.load(std::memory_order_acquire);
     if (held != nullptr && held->of_this_process()) return *held;
-    auto fresh = std::make_unique<Team>();
+    auto fresh = std::make_unique<Team>(size, threads);
     // A parent's team is left alone: destroying it would wait for threads that are not here.
     if (team.compare_exchange_strong(held, fresh.get())) return *fresh.release();
     return *held;
@@ -236,24 +285,26 @@ ThreadPool::~ThreadPool() = default;
 
 int ThreadPool::size() const { return state_->size; }
 
-void ThreadPool::parallel_for(int64_t count, int64_t grain, const Body& body) {
-  if (count <= 0) return;
+int ThreadPool::parts_of(int64_t count, int64_t grain) const {
+  if (count <= 0) return 0;
   const int64_t most = std::max<int64_t>(1, count / std::max<int64_t>(1, grain));
-  const Job job{&body, count, static_cast<int>(std::min<int64_t>(most, state_->size))};
+  return static_cast<int>(std::min<int64_t>(most, state_->size));
+}
 
-  Failure failure;
-  if (job.parts == 1 || state_->threads == 1) {
-    run_parts(job, 0, 1, failure);
-  } else {
+void ThreadPool::run(const Job& job) {
+  if (state_->threads > 1) {
     Team& team = state_->current();
     if (team.enter()) {
-      team.run(job, state_->threads, failure);
+      Failure failure;
+      team.run(job, failure);
       team.leave();
-    } else {
-      run_parts(job, 0, 1, failure);
+      failure.rethrow();
+      return;
     }
   }
-  if (failure.exception) std::rethrow_exception(failure.exception);
+  for (int part = 0; part < job.parts; ++part) {
+    job.call(job.body, job.count * part / job.parts, job.count * (part + 1) / job.parts, part);
+  }
 }
 
 }  // namespace zeropoint

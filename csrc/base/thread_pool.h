@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 
 namespace zeropoint {
@@ -13,9 +12,8 @@ int usable_cpus();
 class ThreadPool {
  public:
   // `threads` >= 1 counts the calling thread and decides how work is split: size() == threads.
-  // At most usable_cpus() operating-system threads do the work; part p of a split belongs to
-  // thread p % that number. They are started by the first split of more than one part, and
-  // started anew in a child process after fork().
+  // At most usable_cpus() operating-system threads do the work. They are started by the first split
+  // of more than one part, and started anew in a child process after fork().
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -26,14 +24,43 @@ class ThreadPool {
   // Splits [0, count) into at most size() nearly equal ranges of at least `grain` items (a
   // function of count, grain and size() alone) and calls body(begin, end, part) once for each;
   // `part` < size() names the range, for per-part scratch. Returns when all are done. When bodies
-  // throw, the exception of the lowest part is rethrown here. When another thread is inside the
-  // pool already, or a body calls this again, the caller runs the same ranges by itself: results
-  // never depend on who ran what.
-  using Body = std::function<void(int64_t begin, int64_t end, int part)>;
-  void parallel_for(int64_t count, int64_t grain, const Body& body);
+  // throw, the exception of the lowest part is rethrown here.
+  //
+  // A range goes to the same thread in every split, so that what it wrote is in its cache for the
+  // next one; whoever has finished takes over what others have not begun, the caller included,
+  // which therefore never waits for a thread to wake up. When another thread is inside the pool
+  // already, or a body calls this again, the caller runs the same ranges by itself. Results never
+  // depend on who ran what.
+  template <typename Body>
+  void parallel_for(int64_t count, int64_t grain, const Body& body) {
+    const int parts = parts_of(count, grain);
+    if (parts == 1) {
+      body(int64_t{0}, count, 0);
+    } else if (parts > 1) {
+      run({&call<Body>, &body, count, parts});
+    }
+  }
 
  private:
+  class Team;
   struct State;
+
+  // One split: a body without its type.
+  struct Job {
+    void (*call)(const void* body, int64_t begin, int64_t end, int part) = nullptr;
+    const void* body = nullptr;
+    int64_t count = 0;
+    int parts = 0;
+  };
+
+  template <typename Body>
+  static void call(const void* body, int64_t begin, int64_t end, int part) {
+    (*static_cast<const Body*>(body))(begin, end, part);
+  }
+
+  int parts_of(int64_t count, int64_t grain) const;
+  void run(const Job& job);
+
   std::unique_ptr<State> state_;
 };
 

@@ -8,8 +8,10 @@
 #include <atomic>
 #include <cfenv>
 #include <chrono>
+#include <condition_variable>
 #include <ctime>
 #include <mutex>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -73,14 +75,64 @@ TEST_CASE("thread pool: refuses sizes that make no sense") {
 
 TEST_CASE("thread pool: no more threads than CPUs, and work really leaves the caller") {
   ThreadPool pool(5);
+  const size_t expected = static_cast<size_t>(std::min(5, usable_cpus()));
   std::mutex mutex;
+  std::condition_variable arrived;
   std::set<std::thread::id> ids;
   pool.parallel_for(5, 1, [&](int64_t, int64_t, int) {
-    const std::lock_guard<std::mutex> lock(mutex);
+    std::unique_lock<std::mutex> lock(mutex);
     ids.insert(std::this_thread::get_id());
+    arrived.notify_all();
+    // Nobody goes on to another part before every thread has one.
+    arrived.wait_for(lock, std::chrono::seconds(10), [&] { return ids.size() >= expected; });
   });
-  CHECK(static_cast<int>(ids.size()) == std::min(5, usable_cpus()));
+  CHECK(ids.size() == expected);
   CHECK(ids.count(std::this_thread::get_id()) == 1);
+}
+
+// Waits for a condition that others bring about, for a bounded time.
+template <typename Condition>
+bool comes_true(const Condition& condition) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    std::this_thread::yield();
+  }
+  return true;
+}
+
+TEST_CASE("thread pool: in every split a part goes to the same thread") {
+  if (usable_cpus() < 2) return;
+  ThreadPool pool(2);
+  std::thread::id of_part[2];
+  for (int repeat = 0; repeat < 20; ++repeat) {
+    std::atomic<int> begun{0};
+    std::thread::id now[2];
+    pool.parallel_for(2, 1, [&](int64_t, int64_t, int part) {
+      ++begun;
+      now[part] = std::this_thread::get_id();
+      comes_true([&] { return begun == 2; });
+    });
+    if (repeat == 0) std::copy_n(now, 2, of_part);
+    CHECK((now[0] == std::this_thread::get_id()));
+    CHECK((now[0] == of_part[0]));
+    CHECK((now[1] == of_part[1]));
+  }
+}
+
+TEST_CASE("thread pool: parts that a busy thread has not begun are taken over") {
+  if (usable_cpus() < 2) return;
+  ThreadPool pool(4);
+  for (int repeat = 0; repeat < 20; ++repeat) {
+    std::atomic<bool> last_ran{false};
+    bool seen = false;
+    // Of two threads one would have parts 1 and 3, and would wait for itself.
+    pool.parallel_for(4, 1, [&](int64_t, int64_t, int part) {
+      if (part == 1) seen = comes_true([&] { return last_ran.load(); });
+      if (part == 3) last_ran = true;
+    });
+    CHECK(seen);
+  }
 }
 
 TEST_CASE("thread pool: the lowest part's exception arrives, and the pool stays usable") {
@@ -135,8 +187,11 @@ TEST_CASE("thread pool: workers round to nearest whatever the caller does") {
   REQUIRE(std::fesetround(FE_UPWARD) == 0);
   CHECK_FALSE(rounds_to_nearest());
   std::vector<char> nearest(2, 1);
+  std::atomic<int> begun{0};
   pool.parallel_for(2, 1, [&](int64_t, int64_t, int part) {
-    if (part == 1 && usable_cpus() > 1) nearest[1] = rounds_to_nearest();
+    ++begun;
+    if (usable_cpus() < 2 || !comes_true([&] { return begun == 2; })) return;
+    if (part == 1) nearest[1] = rounds_to_nearest();
   });
   std::fesetround(FE_TONEAREST);
   CHECK(nearest[1]);
@@ -155,12 +210,14 @@ TEST_CASE("floating-point environment: set for the scope, restored after it") {
 }
 
 TEST_CASE("thread pool: idle workers use no CPU") {
-  ThreadPool pool(2);
-  ranges_of(pool, 2, 1);
+  ThreadPool pool(4);
+  ranges_of(pool, 4, 1);
   const std::clock_t before = std::clock();
-  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  const auto start = std::chrono::steady_clock::now();
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  const std::chrono::duration<double> interval = std::chrono::steady_clock::now() - start;
   const double used = static_cast<double>(std::clock() - before) / CLOCKS_PER_SEC;
-  CHECK(used < 0.05);
+  CHECK(used < 0.05 * interval.count());  // one waiting in a loop would use all of it
 }
 
 TEST_CASE("thread pool: a process held to one CPU does all the parts in the calling thread") {
