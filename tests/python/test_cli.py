@@ -183,6 +183,8 @@ def test_run_float_network(tmp_path: pathlib.Path) -> None:
         ["--method", "percentile", "--percentile", "99.9"],
         ["--per-tensor"],
         ["--symmetric"],
+        ["--asymmetric-weights"],
+        ["--int8-outputs"],
         ["--batch", "3"],
         ["--threads", "2"],
     ],
@@ -204,6 +206,11 @@ def test_quantize_options(tmp_path: pathlib.Path, options: list[str]) -> None:
     else:
         assert any(v["zero_point"] != 0 for v in activations)
     assert (0 in axes) == ("--per-tensor" not in options)
+    weights = [v for v in described["values"] if v["constant"] and v["dtype"] == "int8"]
+    zero_points = {z for v in weights for z in np.atleast_1d(v["zero_point"]).tolist()}
+    assert (zero_points == {0}) == ("--asymmetric-weights" not in options)
+    outputs = {v["name"]: v["dtype"] for v in described["outputs"]}
+    assert outputs == {"logits": "int8" if "--int8-outputs" in options else "float32"}
     compared = json_of("compare", demo.NETWORK, model, "--data", samples())
     assert compared["outputs"]["logits"]["sqnr_db"] > 15
 

@@ -54,6 +54,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--symmetric", action="store_true", help="activations with zero point 0")
     parser.add_argument(
+        "--asymmetric-weights",
+        action="store_true",
+        help="weights with zero points, too; about twice the multiplications at run time",
+    )
+    parser.add_argument(
+        "--int8-inputs", action="store_true", help="the model takes its float inputs quantized"
+    )
+    parser.add_argument(
+        "--int8-outputs", action="store_true", help="the model gives its float outputs quantized"
+    )
+    parser.add_argument(
         "--batch", type=common.positive, default=8, metavar="N", help="samples at a time"
     )
     parser.add_argument(
@@ -75,7 +86,10 @@ def execute(options: argparse.Namespace) -> None:
     samples = NpzBatches(options.calibration, specs, common.batch_for(specs, options.batch))
     config = Config(
         weights="per_tensor" if options.per_tensor else "per_channel",
+        weight_scheme="asymmetric" if options.asymmetric_weights else "symmetric",
         activations="symmetric" if options.symmetric else "asymmetric",
+        input_dtype="int8" if options.int8_inputs else "float32",
+        output_dtype="int8" if options.int8_outputs else "float32",
         keep_float=options.keep_float,
     )
     choice = {}
