@@ -8,5 +8,6 @@ namespace zeropoint::gemm_s8 {
 KernelSpan<Kernel> portable_kernels();
 KernelSpan<Kernel> x86_avx2_kernels();
 KernelSpan<Kernel> x86_avx512vnni_kernels();
+KernelSpan<Kernel> arm_dotprod_kernels();
 
 }  // namespace zeropoint::gemm_s8

@@ -1,0 +1,134 @@
+// gemm_s8 for Arm's dot products: SDOT (s8 x s8, four products summed into s32), by lane.
+//
+// Tile: up to 12x8, 24 accumulators; where it is lower, up to 6x16 and 3x32. 12x8 takes as many
+// loads as 8x12 (5 vectors for 24 SDOT), and 8 divides the channel counts of networks and
+// kColumnBlock. A slice of A (the tile's rows, all of K) is interleaved in scratch, four rows to a
+// vector, which also gathers a convolution's taps: a step of K takes one vector of A for each four
+// rows and two of B for each panel.
+//
+// Bound: the caller proved sum|w| * 255 + |bias| < 2^31, so no partial sum wraps.
+#include "kernels/gemm_s8/arm_tiles.h"
+
+namespace zeropoint::gemm_s8 {
+namespace {
+
+constexpr int kRowsInVector = 4;
+
+// acc[j] += the products of 4 columns with row R of a vector of A.
+template <int R>
+ZEROPOINT_INLINE int32x4_t dot(int32x4_t acc, int8x16_t b, int8x16_t a) {
+  return vdotq_laneq_s32(acc, b, a, R);
+}
+
+struct Dotprod;
+
+template <int MR, int NP>
+void compute_tile(const Tile& tile);
+
+struct Dotprod {
+  static constexpr int kGroup = 4;
+  static constexpr int kNr = 8;
+  static constexpr int kMaxHeight = 12;
+  static constexpr int kRowStep = 1;
+
+  // Each tap is written 16 elements at a time.
+  static size_t group_bytes(size_t k) { return kRowsInVector * row_bytes(k); }
+  static size_t slice_bytes(size_t k) { return kMaxHeight / kRowsInVector * group_bytes(k); }
+
+  // [height / 4][steps][4 rows][4]
+  static Slice slice(const Rows<act_t>& a, int64_t m, int height, void* scratch) {
+    const size_t k = total_k(a.taps, a.depth);
+    const size_t stride = group_bytes(k);
+    int8_t* to = static_cast<int8_t*>(scratch);
+    const bool aligned = a.taps == 1 || a.depth % kGroup == 0;
+    Slice rows = {nullptr, 0};
+    if (!aligned) rows = gather_rows(a, m, height, to + slice_bytes(k));
+    const int runs = aligned ? a.taps : 1;
+    const ptrdiff_t depth = aligned ? a.depth : static_cast<ptrdiff_t>(k);
+    for (int r0 = 0; r0 < height; r0 += kRowsInVector, to += stride) {
+      for (int t = 0; t < runs; ++t) {
+        const int8_t* from[kRowsInVector];  // the last row stands in for those missing
+        for (int r = 0; r < kRowsInVector; ++r) {
+          const int row = r0 + r < height ? r0 + r : height - 1;
+          from[r] = aligned ? row_run(a, m + row, t) : rows.data + row * rows.stride;
+        }
+        interleave(from, depth, to + t * depth * kRowsInVector);
+      }
+    }
+    return {static_cast<const int8_t*>(scratch), static_cast<ptrdiff_t>(stride)};
+  }
+
+  static void interleave(const int8_t* const (&from)[kRowsInVector], ptrdiff_t depth, int8_t* to) {
+    for (ptrdiff_t k = 0; k < depth; k += 16) {
+      int32x4x4_t v;
+      unroll<kRowsInVector>(
+          [&](auto r) ZEROPOINT_LAMBDA { v.val[r] = vreinterpretq_s32_s8(vld1q_s8(from[r] + k)); });
+      vst4q_s32(reinterpret_cast<int32_t*>(to + k * kRowsInVector), v);
+    }
+  }
+
+  static int32_t trait(const uint8_t*, size_t) { return 0; }
+
+  static const TileSet& tiles(int height) {
+    static constexpr TileSet kSets[] = {
+        {compute_tile<1, 1>, compute_tile<1, 4>, 4},
+        {compute_tile<2, 1>, compute_tile<2, 4>, 4},
+        {compute_tile<3, 1>, compute_tile<3, 4>, 4},
+        {compute_tile<4, 1>, compute_tile<4, 2>, 2},
+        {compute_tile<5, 1>, compute_tile<5, 2>, 2},
+        {compute_tile<6, 1>, compute_tile<6, 2>, 2},
+        {compute_tile<7, 1>, compute_tile<7, 1>, 1},
+        {compute_tile<8, 1>, compute_tile<8, 1>, 1},
+        {compute_tile<9, 1>, compute_tile<9, 1>, 1},
+        {compute_tile<10, 1>, compute_tile<10, 1>, 1},
+        {compute_tile<11, 1>, compute_tile<11, 1>, 1},
+        {compute_tile<12, 1>, compute_tile<12, 1>, 1},
+    };
+    return kSets[height - 1];
+  }
+};
+
+template <int MR, int NP>
+void compute_tile(const Tile& tile) {
+  constexpr int kGroups = (MR + kRowsInVector - 1) / kRowsInVector;
+  constexpr int NV = 2 * NP;
+  int32x4_t acc[MR][NV];
+  const int8_t* b[NP];
+  unroll<NP>([&](auto p) ZEROPOINT_LAMBDA {
+    b[p] = weights<Dotprod>(tile, p);
+    unroll<2>([&](auto j) ZEROPOINT_LAMBDA {
+      const int32x4_t bias = vld1q_s32(header<Dotprod>(tile, p).bias + j * 4);
+      unroll<MR>([&](auto r) ZEROPOINT_LAMBDA { acc[r][2 * p + j] = bias; });
+    });
+  });
+  const int8_t* a[kGroups];
+  unroll<kGroups>([&](auto g) ZEROPOINT_LAMBDA { a[g] = tile.a.data + g * tile.a.stride; });
+
+  const auto step = [&](auto at) ZEROPOINT_LAMBDA {
+    int8x16_t x[kGroups];
+    unroll<kGroups>([&](auto g) ZEROPOINT_LAMBDA { x[g] = vld1q_s8(a[g] + at * 16); });
+    unroll<NV>([&](auto j) ZEROPOINT_LAMBDA {
+      const int8x16_t y = vld1q_s8(b[j / 2] + at * 32 + j % 2 * 16);
+      unroll<MR>([&](auto r) ZEROPOINT_LAMBDA {
+        acc[r][j] = dot<r % kRowsInVector>(acc[r][j], y, x[r / kRowsInVector]);
+      });
+    });
+  };
+  ptrdiff_t steps = tile.steps;
+  for (; steps >= 2; steps -= 2) {
+    step(Constant<0>{});
+    step(Constant<1>{});
+    unroll<kGroups>([&](auto g) ZEROPOINT_LAMBDA { a[g] += 2 * 16; });
+    unroll<NP>([&](auto p) ZEROPOINT_LAMBDA { b[p] += 2 * 32; });
+  }
+  if (steps != 0) step(Constant<0>{});
+  store<Dotprod, MR, NP>(tile, acc);
+}
+
+constexpr Kernel kKernels[] = {make_kernel<Dotprod>("gemm_s8_12x8_dotprod", Isa::dotprod)};
+
+}  // namespace
+
+KernelSpan<Kernel> arm_dotprod_kernels() { return {kKernels, 1}; }
+
+}  // namespace zeropoint::gemm_s8
