@@ -24,26 +24,29 @@ struct PySession {
 using Named = std::vector<std::pair<std::string, std::string>>;
 
 std::unique_ptr<Session> make_session(Model model, int threads, Isa isa, const std::string& io,
-                                      const Named& named_io, bool fuse) {
+                                      const Named& named_io, bool fuse, const std::string& cache) {
   return std::make_unique<Session>(std::move(model), threads, isa, BorderRequest{io, named_io},
-                                   fuse);
+                                   fuse, cache);
 }
 
 std::unique_ptr<PySession> from_file(const py::bytes& path, int threads, const std::string& isa,
-                                     const std::string& io, const Named& named_io, bool fuse) {
-  const std::string name = path;
+                                     const std::string& io, const Named& named_io, bool fuse,
+                                     const py::bytes& cache) {
+  const std::string name = path, cache_path = cache;
   auto made = std::make_unique<PySession>();
   const py::gil_scoped_release release;
   const Isa level = resolve_isa(isa);
-  made->session = make_session(read_model_file(name), threads, level, io, named_io, fuse);
+  made->session =
+      make_session(read_model_file(name), threads, level, io, named_io, fuse, cache_path);
   return made;
 }
 
 std::unique_ptr<PySession> from_bytes(const py::bytes& content, const std::string& source,
                                       int threads, const std::string& isa, const std::string& io,
-                                      const Named& named_io, bool fuse) {
+                                      const Named& named_io, bool fuse, const py::bytes& cache) {
   auto made = std::make_unique<PySession>();
   made->content = content;
+  const std::string cache_path = cache;
   MemoryBlock block;
   block.data = reinterpret_cast<const unsigned char*>(PyBytes_AS_STRING(content.ptr()));
   block.size = static_cast<size_t>(PyBytes_GET_SIZE(content.ptr()));
@@ -51,7 +54,8 @@ std::unique_ptr<PySession> from_bytes(const py::bytes& content, const std::strin
   std::unique_ptr<Session> session;
   {
     const py::gil_scoped_release release;
-    session = make_session(read_model(block, source), threads, level, io, named_io, fuse);
+    session =
+        make_session(read_model(block, source), threads, level, io, named_io, fuse, cache_path);
   }
   made->session = std::move(session);
   return made;
@@ -191,15 +195,24 @@ py::dict memory(const PySession& self, const Shapes& shapes) {
   return d;
 }
 
+// State, path and problem.
+py::tuple cache_report(const PySession& self) {
+  const CacheReport& report = self.session->cache();
+  return py::make_tuple(cache_state_name(report.state), py::bytes(report.path),
+                        py::bytes(report.problem));
+}
+
 }  // namespace
 
 void bind_session(py::module_& m) {
   py::class_<PySession>(m, "Session")
       .def_static("from_file", from_file, py::arg("path"), py::arg("threads"), py::arg("isa"),
-                  py::arg("io") = "as_file", py::arg("named_io") = Named{}, py::arg("fuse") = true)
+                  py::arg("io") = "as_file", py::arg("named_io") = Named{}, py::arg("fuse") = true,
+                  py::arg("cache") = py::bytes())
       .def_static("from_bytes", from_bytes, py::arg("content"), py::arg("source"),
                   py::arg("threads"), py::arg("isa"), py::arg("io") = "as_file",
-                  py::arg("named_io") = Named{}, py::arg("fuse") = true)
+                  py::arg("named_io") = Named{}, py::arg("fuse") = true,
+                  py::arg("cache") = py::bytes())
       .def_property_readonly("inputs",
                              [](const PySession& s) { return tensor_infos(*s.session, true); })
       .def_property_readonly("outputs",
@@ -209,6 +222,7 @@ void bind_session(py::module_& m) {
                              [](const PySession& s) { return s.session->model().producer; })
       .def_property_readonly("threads", [](const PySession& s) { return s.session->threads(); })
       .def_property_readonly("isa", [](const PySession& s) { return isa_name(s.session->isa()); })
+      .def_property_readonly("cache", cache_report)
       .def("run", run, py::arg("inputs"))
       .def("observe", observe, py::arg("inputs"), py::arg("callback"))
       .def("profile", profile, py::arg("inputs"), py::arg("repeats"))

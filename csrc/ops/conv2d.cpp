@@ -101,7 +101,7 @@ class GemmConv final : public Op {
                   window.kernel[1] > 1 && window.dilations[1] == 1;
     taps_ = row_merged_ ? static_cast<int>(window.kernel[0]) : weights.taps;
     repeat_ = weights.repeat;
-    pack_blocks(weights, context.isa);
+    pack_blocks(weights, context);
     pad_row_ = filled_buffer<T>(block_depth_, pad_value_);
     if (runtime_zero_point) {
       zero_point_.emplace(node.optional_input(2));
@@ -135,7 +135,7 @@ class GemmConv final : public Op {
  private:
   class ConvPlan;
 
-  void pack_blocks(const LayerWeights<T>& weights, IsaMask isa) {
+  void pack_blocks(const LayerWeights<T>& weights, const OpContext& context) {
     const int groups = static_cast<int>(shape_.groups), group_n = weights.n / groups;
     // Groups side by side in one block; the last block may have fewer.
     int merge = 1;
@@ -150,25 +150,24 @@ class GemmConv final : public Op {
     blocks_.reserve(static_cast<size_t>(ceil_div(groups, merge)));
     for (int g = 0; g < groups; g += merge) {
       const int here = std::min(merge, groups - g);
-      const int n = here * group_n, depth = here * depth_;
+      const GemmSize block{here * group_n, taps_, merge == 1 ? block_depth_ : here * depth_};
       const auto* source = weights.values.data() + static_cast<size_t>(g) * group_weights;
-      if (merge == 1) {
-        blocks_.push_back(weights.pack(source, g * group_n, block_n_, taps_, block_depth_, isa));
-        continue;
-      }
-      // Output channel c of group i reads only its own group's channels; all others weigh zero.
-      std::vector<typename LayerWeights<T>::Element> diagonal(
-          static_cast<size_t>(n) * static_cast<size_t>(taps_) * static_cast<size_t>(depth));
-      for (int c = 0; c < n; ++c) {
-        for (int t = 0; t < taps_; ++t) {
-          const size_t row =
-              static_cast<size_t>(c) * static_cast<size_t>(taps_) + static_cast<size_t>(t);
-          std::copy_n(source + row * static_cast<size_t>(depth_), depth_,
-                      diagonal.begin() + static_cast<ptrdiff_t>(row * static_cast<size_t>(depth)) +
-                          c / group_n * depth_);
+      std::vector<typename LayerWeights<T>::Element> diagonal;
+      blocks_.push_back(weights.pack(block, g * group_n, context, [&] {
+        if (merge == 1) return source;
+        // Output channel c of group i reads only its own group's channels; all others weigh zero.
+        const auto depth = static_cast<size_t>(block.depth);
+        diagonal.resize(static_cast<size_t>(block.n) * static_cast<size_t>(taps_) * depth);
+        for (int c = 0; c < block.n; ++c) {
+          for (int t = 0; t < taps_; ++t) {
+            const size_t row =
+                static_cast<size_t>(c) * static_cast<size_t>(taps_) + static_cast<size_t>(t);
+            std::copy_n(source + row * static_cast<size_t>(depth_), depth_,
+                        diagonal.data() + row * depth + c / group_n * depth_);
+          }
         }
-      }
-      blocks_.push_back(weights.pack(diagonal.data(), g * group_n, n, taps_, depth, isa));
+        return static_cast<decltype(source)>(diagonal.data());
+      }));
     }
   }
 
@@ -365,22 +364,11 @@ std::unique_ptr<Plan> GemmConv<T, Y>::plan_with_add(const std::vector<Shape>& in
 // The chosen kernel with its weights in the layout it wants.
 class DepthwiseS8 {
  public:
-  DepthwiseS8(const LayerWeights<act_t>& weights, const Window& window, IsaMask isa)
-      : kernel_(depthwise_s8::select(problem(weights, window), isa)),
-        packed_(kernel_.packed_bytes(weights.taps, weights.n)),
-        clamp_(weights.clamp) {
-    std::vector<int8_t> by_tap = transpose(weights);
-    const std::vector<int32_t> bias =
-        fold_bias(weights.values.data(), weights.n, weights.taps, weights.bias_s32.data(),
-                  weights.pad_value, weights.name);
-    depthwise_s8::PackArgs args;
-    args.weights = by_tap.data();
-    args.bias = bias.data();
-    args.multiplier = weights.multiplier.data();
-    args.taps = weights.taps;
-    args.channels = weights.n;
-    kernel_.pack(args, packed_.data());
-  }
+  DepthwiseS8(const LayerWeights<act_t>& weights, const Window& window, const OpContext& context)
+      : kernel_(depthwise_s8::select(problem(weights, window), context.isa)),
+        packed_(context, kernel_.name, kernel_.packed_bytes(weights.taps, weights.n),
+                [&](void* packed) { pack(weights, packed); }),
+        clamp_(weights.clamp) {}
 
   // `grid` where takes_grid() says so; begin and end are then whole rows.
   void run(const Rows<act_t>& x, const depthwise_s8::Grid& grid, act_t* y, int64_t begin,
@@ -397,14 +385,13 @@ class DepthwiseS8 {
     kernel_.run(args);
   }
 
+  // Weights [taps][channels].
   template <typename T>
-  static std::vector<typename LayerWeights<T>::Element> transpose(const LayerWeights<T>& weights) {
+  static void transpose(const LayerWeights<T>& weights, typename LayerWeights<T>::Element* by_tap) {
     const auto taps = static_cast<size_t>(weights.taps), n = static_cast<size_t>(weights.n);
-    std::vector<typename LayerWeights<T>::Element> by_tap(taps * n);
     for (size_t c = 0; c < n; ++c) {
       for (size_t t = 0; t < taps; ++t) by_tap[t * n + c] = weights.values[c * taps + t];
     }
-    return by_tap;
   }
 
   bool takes_grid() const { return kernel_.takes_grid; }
@@ -426,16 +413,33 @@ class DepthwiseS8 {
     return problem;
   }
 
+  void pack(const LayerWeights<act_t>& weights, void* packed) const {
+    std::vector<int8_t> by_tap(static_cast<size_t>(weights.taps) * static_cast<size_t>(weights.n));
+    transpose(weights, by_tap.data());
+    const std::vector<int32_t> bias =
+        fold_bias(weights.values.data(), weights.n, weights.taps, weights.bias_s32.data(),
+                  weights.pad_value, weights.name);
+    depthwise_s8::PackArgs args;
+    args.weights = by_tap.data();
+    args.bias = bias.data();
+    args.multiplier = weights.multiplier.data();
+    args.taps = weights.taps;
+    args.channels = weights.n;
+    kernel_.pack(args, packed);
+  }
+
   const depthwise_s8::Kernel& kernel_;
-  AlignedBuffer packed_;
+  PackedWeights packed_;
   OutputClamp clamp_;
 };
 
 class DepthwiseF32 {
  public:
-  DepthwiseF32(const LayerWeights<float>& weights, const Window&, IsaMask isa)
-      : kernel_(depthwise_f32::select(isa)),
-        weights_(DepthwiseS8::transpose(weights)),
+  DepthwiseF32(const LayerWeights<float>& weights, const Window&, const OpContext& context)
+      : kernel_(depthwise_f32::select(context.isa)),
+        weights_(context, kernel_.name,
+                 static_cast<size_t>(weights.taps) * static_cast<size_t>(weights.n) * sizeof(float),
+                 [&](void* to) { DepthwiseS8::transpose(weights, static_cast<float*>(to)); }),
         bias_(weights.bias_f32),
         clip_(weights.clip) {}
 
@@ -443,7 +447,7 @@ class DepthwiseF32 {
            int64_t end) const {
     depthwise_f32::RunArgs args;
     args.x = x;
-    args.weights = weights_.data();
+    args.weights = weights_.as<float>();
     args.bias = bias_.data();
     args.y = y;
     args.y_stride = x.depth;
@@ -457,11 +461,12 @@ class DepthwiseF32 {
   bool takes_grid() const { return false; }
   const char* kernel_name() const { return kernel_.name; }
   Isa kernel_isa() const { return kernel_.isa; }
-  size_t packed_bytes() const { return weights_.size() * sizeof(float); }
+  size_t packed_bytes() const { return weights_.size(); }
 
  private:
   const depthwise_f32::Kernel& kernel_;
-  std::vector<float> weights_, bias_;
+  PackedWeights weights_;
+  std::vector<float> bias_;
   FloatClip clip_;
 };
 
@@ -476,7 +481,7 @@ class DepthwiseConv final : public Op {
         taps_(weights.taps),
         repeat_(weights.repeat),
         pad_value_(weights.pad_value),
-        kernel_(weights, shape_.window, context.isa) {}
+        kernel_(weights, shape_.window, context) {}
 
   std::vector<Shape> infer(const std::vector<Shape>& inputs) const override {
     return shape_.infer(inputs);

@@ -47,7 +47,7 @@ class ConvTranspose final : public Op {
     repeat_ = weights.repeat;
     in_channels_ = checked_mul(depth_, groups_, "the input's channel count");
     pad_row_ = filled_buffer<T>(depth_, weights.pad_value);
-    make_phases(weights, context.isa);
+    make_phases(weights, context);
   }
 
   std::vector<Shape> infer(const std::vector<Shape>& inputs) const override {
@@ -110,7 +110,7 @@ class ConvTranspose final : public Op {
     return taps;
   }
 
-  void make_phases(const LayerWeights<T>& weights, IsaMask isa) {
+  void make_phases(const LayerWeights<T>& weights, const OpContext& context) {
     if (window_.strides[0] * window_.strides[1] > (1 << 12)) {
       throw Error(ErrorCode::unsupported, "a stride of " + std::to_string(window_.strides[0]) +
                                               " x " + std::to_string(window_.strides[1]) +
@@ -125,9 +125,9 @@ class ConvTranspose final : public Op {
           for (int64_t kx : horizontal[static_cast<size_t>(x0)]) phase.taps.push_back({ky, kx});
         }
         if (!phase.taps.empty()) {
-          phase.groups = pack_groups(weights, phase, isa);
+          phase.groups = pack_groups(weights, phase, context);
         } else {
-          if (without_taps == nullptr) without_taps = pack_groups(weights, phase, isa);
+          if (without_taps == nullptr) without_taps = pack_groups(weights, phase, context);
           phase.groups = without_taps;
         }
         phases_.push_back(std::move(phase));
@@ -136,7 +136,7 @@ class ConvTranspose final : public Op {
   }
 
   std::shared_ptr<const Groups> pack_groups(const LayerWeights<T>& weights, const Phase& phase,
-                                            IsaMask isa) {
+                                            const OpContext& context) {
     using Element = typename LayerWeights<T>::Element;
     const int group_n = static_cast<int>(out_channels_ / groups_);
     const int taps = phase.gemm_taps(repeat_), depth = phase.gemm_depth(depth_);
@@ -146,19 +146,22 @@ class ConvTranspose final : public Op {
     groups->reserve(static_cast<size_t>(groups_));
     std::vector<Element> subset;
     for (int g = 0; g < groups_; ++g) {
-      subset.clear();
-      for (int64_t n = int64_t{g} * group_n; n < (int64_t{g} + 1) * group_n; ++n) {
-        for (int r = 0; r < repeat_; ++r) {
-          for (const Tap& tap : phase.taps) {
-            const int64_t t = r * window_.taps() + tap.ky * window_.kernel[1] + tap.kx;
-            const auto* run = weights.values.data() + (n * weights.taps + t) * depth_;
-            subset.insert(subset.end(), run, run + depth_);
+      const int first = g * group_n;
+      groups->push_back(weights.pack({group_n, taps, depth}, first, context, [&] {
+        subset.clear();
+        for (int64_t n = first; n < int64_t{first} + group_n; ++n) {
+          for (int r = 0; r < repeat_; ++r) {
+            for (const Tap& tap : phase.taps) {
+              const int64_t t = r * window_.taps() + tap.ky * window_.kernel[1] + tap.kx;
+              const auto* run = weights.values.data() + (n * weights.taps + t) * depth_;
+              subset.insert(subset.end(), run, run + depth_);
+            }
           }
         }
-      }
-      // Without taps: adding -0 leaves every bias as it is, a float32 -0 too.
-      subset.resize(count, static_cast<Element>(-0.0f));
-      groups->push_back(weights.pack(subset.data(), g * group_n, group_n, taps, depth, isa));
+        // Without taps: adding -0 leaves every bias as it is, a float32 -0 too.
+        subset.resize(count, static_cast<Element>(-0.0f));
+        return subset.data();
+      }));
       packed_bytes_ += groups->back().packed_bytes();
     }
     return groups;

@@ -14,6 +14,7 @@
 #include "ops/operand.h"
 #include "ops/plan.h"
 #include "ops/quantized_weights.h"
+#include "ops/weight_store.h"
 
 namespace zeropoint {
 namespace {
@@ -72,7 +73,9 @@ class DynamicLinear final : public Op {
         kernel_(es::select(context.isa)),
         x_(node.input(0)),
         product_(checked_weights(node.input(1))[0], node.input(1).shape[1], context.isa),
-        packed_(product_.packed_bytes()) {
+        packed_(context, product_.kernel_name(), product_.packed_bytes(), [&](void* packed) {
+          product_.pack(node.input(1).constant->as<int8_t>(), packed);
+        }) {
     const ValueInfo& w = node.input(1);
     const Constant& constant = *w.constant;
     const auto n = static_cast<size_t>(product_.n());
@@ -92,7 +95,6 @@ class DynamicLinear final : public Op {
     if (node.optional_input(2) != nullptr) {
       bias_ = read_float_bias(node.optional_input(2), product_.n());
     }
-    product_.pack(constant.as<int8_t>(), packed_.data());
   }
 
   std::vector<Shape> infer(const std::vector<Shape>& inputs) const override {
@@ -173,7 +175,7 @@ class DynamicLinear final : public Op {
   const es::Kernel& kernel_;
   Operand x_;
   IntegerProduct product_;
-  AlignedBuffer packed_;
+  PackedWeights packed_;
   std::vector<float> scales_, bias_;
   std::vector<int32_t> zero_points_;
   bool asymmetric_ = false;

@@ -5,32 +5,37 @@
 namespace zeropoint {
 
 template <>
-PackedGemm<act_t> LayerWeights<act_t>::pack(const int8_t* weights, int n_begin, int n_count,
-                                            int block_taps, int block_depth, IsaMask isa) const {
-  // Folded here, because a block may hold a part of the taps only.
-  const std::vector<int32_t> bias = fold_bias(weights, n_count, int64_t{block_taps} * block_depth,
-                                              bias_s32.data() + n_begin, pad_value, name);
-  gemm_s8::PackArgs args;
-  args.weights = weights;
-  args.bias = bias.data();
-  args.multiplier = multiplier.data() + n_begin;
-  args.n = n_count;
-  args.taps = block_taps;
-  args.depth = block_depth;
-  return PackedGemm<act_t>(args, clamp, isa);
+PackedGemm<act_t> LayerWeights<act_t>::pack(const GemmSize& block, int n_begin,
+                                            const OpContext& context, const Source& source) const {
+  return PackedGemm<act_t>(block, clamp, context, [&](const auto& pack_with) {
+    gemm_s8::PackArgs args;
+    args.weights = source();
+    // Folded here, because a block may hold a part of the taps only.
+    const std::vector<int32_t> bias =
+        fold_bias(args.weights, block.n, int64_t{block.taps} * block.depth,
+                  bias_s32.data() + n_begin, pad_value, name);
+    args.bias = bias.data();
+    args.multiplier = multiplier.data() + n_begin;
+    args.n = block.n;
+    args.taps = block.taps;
+    args.depth = block.depth;
+    pack_with(args);
+  });
 }
 
 template <>
-PackedGemm<float> LayerWeights<float>::pack(const float* weights, int n_begin, int n_count,
-                                            int block_taps, int block_depth, IsaMask isa) const {
-  gemm_f32::PackArgs args;
-  args.weights = weights;
-  args.n_stride = static_cast<ptrdiff_t>(block_taps) * block_depth;
-  args.bias = bias_f32.data() + n_begin;
-  args.n = n_count;
-  args.taps = block_taps;
-  args.depth = block_depth;
-  return PackedGemm<float>(args, clip, isa);
+PackedGemm<float> LayerWeights<float>::pack(const GemmSize& block, int n_begin,
+                                            const OpContext& context, const Source& source) const {
+  return PackedGemm<float>(block, clip, context, [&](const auto& pack_with) {
+    gemm_f32::PackArgs args;
+    args.weights = source();
+    args.n_stride = static_cast<ptrdiff_t>(block.taps) * block.depth;
+    args.bias = bias_f32.data() + n_begin;
+    args.n = block.n;
+    args.taps = block.taps;
+    args.depth = block.depth;
+    pack_with(args);
+  });
 }
 
 namespace {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -31,10 +32,12 @@ struct LayerWeights {
   T pad_value{};                  // what padding holds: real 0
   std::string name;               // of the weights, for messages
 
-  // Packs output channels [n_begin, n_begin + n_count) with weights [n_count][taps][depth] that may
-  // be laid out anew (a subset of the taps, several groups side by side).
-  PackedGemm<T> pack(const Element* weights, int n_begin, int n_count, int block_taps,
-                     int block_depth, IsaMask isa) const;
+  // Packs output channels [n_begin, n_begin + block.n) with weights [block.n][taps][depth] that may
+  // be laid out anew (a subset of the taps, several groups side by side). `source` is called only
+  // where they are not packed already, and what it returns is read before it is called again.
+  using Source = std::function<const Element*()>;
+  PackedGemm<T> pack(const GemmSize& block, int n_begin, const OpContext& context,
+                     const Source& source) const;
 };
 
 // Reads inputs 1 (weights) and 2 (bias) and the fused activation of a node, with all checks.

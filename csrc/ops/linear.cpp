@@ -49,8 +49,8 @@ class Linear final : public Op {
         threads_(context.threads),
         depth_(weights.depth),
         repeat_(weights.repeat),
-        gemm_(weights.pack(weights.values.data(), 0, weights.n, weights.taps, weights.depth,
-                           context.isa)) {
+        gemm_(weights.pack({weights.n, weights.taps, weights.depth}, 0, context,
+                           [&] { return weights.values.data(); })) {
     if (node.input(1).shape.rank() != 2) {
       throw Error(ErrorCode::invalid_model,
                   "weights must be [N, K], found " + node.input(1).shape.to_string());

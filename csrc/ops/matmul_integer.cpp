@@ -42,9 +42,11 @@ class IntegerMatMul final : public Op {
     const Shape& b = node.input(1).shape;
     if (!b_.is_constant() || b.rank() < 2 || b.elements(0, b.rank() - 2) != 1) return;
     product_.emplace(b[b.rank() - 1], b[b.rank() - 2], context.isa);
-    packed_ = AlignedBuffer(product_->packed_bytes());
-    AlignedBuffer turned(product_->turned_bytes());
-    pack(*product_, b_.as<act_t>(nullptr), turned.as<int8_t>(), packed_.data());
+    packed_ = PackedWeights(context, product_->kernel_name(), product_->packed_bytes(),
+                            [&](void* packed) {
+                              AlignedBuffer turned(product_->turned_bytes());
+                              pack(*product_, b_.as<act_t>(nullptr), turned.as<int8_t>(), packed);
+                            });
   }
 
   std::vector<Shape> infer(const std::vector<Shape>& inputs) const override {
@@ -215,7 +217,7 @@ class IntegerMatMul final : public Op {
   Operand a_, b_;
   ZeroPoint zero_a_, zero_b_;
   std::optional<IntegerProduct> product_;  // of a constant B
-  AlignedBuffer packed_;
+  PackedWeights packed_;
 };
 
 }  // namespace

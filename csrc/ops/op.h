@@ -108,10 +108,14 @@ class Plan {
   Isa isa = Isa::portable;
 };
 
+class WeightStore;  // ops/weight_store.h
+
 // What an operator may know when it is made.
 struct OpContext {
   IsaMask isa;
   int threads = 1;
+  // Where packed weights are kept; nullptr: each operator keeps its own. Outlives the operators.
+  WeightStore* store = nullptr;
 };
 
 struct FusedAdd;  // ops/fused.h

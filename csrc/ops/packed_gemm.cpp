@@ -4,16 +4,16 @@
 
 namespace zeropoint {
 
-PackedGemm<act_t>::PackedGemm(const gemm_s8::PackArgs& weights, const OutputClamp& clamp,
-                              IsaMask isa)
-    : kernel_(gemm_s8::select({0, weights.n, weights.taps, weights.depth}, isa)),
-      n_(weights.n),
-      scratch_bytes_(
-          round_up<size_t>(kernel_.scratch_bytes(weights.n, weights.taps, weights.depth), 64)),
-      packed_(kernel_.packed_bytes(weights.n, weights.taps, weights.depth)),
-      clamp_(clamp) {
-  kernel_.pack(weights, packed_.data());
-}
+PackedGemm<act_t>::PackedGemm(const GemmSize& size, const OutputClamp& clamp,
+                              const OpContext& context, const Pack& pack)
+    : kernel_(gemm_s8::select({0, size.n, size.taps, size.depth}, context.isa)),
+      n_(size.n),
+      scratch_bytes_(round_up<size_t>(kernel_.scratch_bytes(size.n, size.taps, size.depth), 64)),
+      packed_(context, kernel_.name, kernel_.packed_bytes(size.n, size.taps, size.depth),
+              [&](void* packed) {
+                pack([&](const gemm_s8::PackArgs& args) { kernel_.pack(args, packed); });
+              }),
+      clamp_(clamp) {}
 
 void PackedGemm<act_t>::run(const Rows<act_t>& a, act_t* c, ptrdiff_t c_stride, int64_t m_begin,
                             int64_t m_end, int n_begin, int n_end, void* scratch,
@@ -47,13 +47,15 @@ void PackedGemm<act_t>::run(gemm_s8::RunArgs& args, const Rows<act_t>& a, ptrdif
   kernel_.run(args);
 }
 
-PackedGemm<float>::PackedGemm(const gemm_f32::PackArgs& weights, const FloatClip& clip, IsaMask isa)
-    : kernel_(gemm_f32::select({0, weights.n, weights.taps, weights.depth}, isa)),
-      n_(weights.n),
-      packed_(kernel_.packed_bytes(weights.n, weights.taps, weights.depth)),
-      clip_(clip) {
-  kernel_.pack(weights, packed_.data());
-}
+PackedGemm<float>::PackedGemm(const GemmSize& size, const FloatClip& clip, const OpContext& context,
+                              const Pack& pack)
+    : kernel_(gemm_f32::select({0, size.n, size.taps, size.depth}, context.isa)),
+      n_(size.n),
+      packed_(context, kernel_.name, kernel_.packed_bytes(size.n, size.taps, size.depth),
+              [&](void* packed) {
+                pack([&](const gemm_f32::PackArgs& args) { kernel_.pack(args, packed); });
+              }),
+      clip_(clip) {}
 
 void PackedGemm<float>::run(const Rows<float>& a, float* c, ptrdiff_t c_stride, int64_t m_begin,
                             int64_t m_end, int n_begin, int n_end, void*) const {

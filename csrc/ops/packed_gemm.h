@@ -4,15 +4,21 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <vector>
 
-#include "base/aligned_buffer.h"
 #include "base/thread_pool.h"
 #include "kernels/gemm_f32/gemm_f32.h"
 #include "kernels/gemm_s8/gemm_s8.h"
 #include "ops/quantized_weights.h"
+#include "ops/weight_store.h"
 
 namespace zeropoint {
+
+// The size of a weight matrix: n output columns of taps * depth weights.
+struct GemmSize {
+  int n = 0, taps = 1, depth = 0;
+};
 
 template <typename T>
 class PackedGemm;
@@ -20,7 +26,11 @@ class PackedGemm;
 template <>
 class PackedGemm<act_t> {
  public:
-  PackedGemm(const gemm_s8::PackArgs& weights, const OutputClamp& clamp, IsaMask isa);
+  // What to pack, of that size; called only where the weights are not packed already. The kernel
+  // then reads them within the function that it is handed.
+  using Pack = std::function<void(const std::function<void(const gemm_s8::PackArgs&)>&)>;
+  PackedGemm(const GemmSize& size, const OutputClamp& clamp, const OpContext& context,
+             const Pack& pack);
 
   // Computes rows [m_begin, m_end) and columns [n_begin, n_end) of C.
   void run(const Rows<act_t>& a, act_t* c, ptrdiff_t c_stride, int64_t m_begin, int64_t m_end,
@@ -45,14 +55,16 @@ class PackedGemm<act_t> {
   const gemm_s8::Kernel& kernel_;
   int n_;
   size_t scratch_bytes_;
-  AlignedBuffer packed_;
+  PackedWeights packed_;
   OutputClamp clamp_;
 };
 
 template <>
 class PackedGemm<float> {
  public:
-  PackedGemm(const gemm_f32::PackArgs& weights, const FloatClip& clip, IsaMask isa);
+  using Pack = std::function<void(const std::function<void(const gemm_f32::PackArgs&)>&)>;
+  PackedGemm(const GemmSize& size, const FloatClip& clip, const OpContext& context,
+             const Pack& pack);
 
   void run(const Rows<float>& a, float* c, ptrdiff_t c_stride, int64_t m_begin, int64_t m_end,
            int n_begin, int n_end, void* scratch) const;
@@ -68,7 +80,7 @@ class PackedGemm<float> {
  private:
   const gemm_f32::Kernel& kernel_;
   int n_;
-  AlignedBuffer packed_;
+  PackedWeights packed_;
   FloatClip clip_;
 };
 

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "base/checked_math.h"
+#include "base/checksum.h"
 #include "base/error.h"
 
 namespace zeropoint::gguf {
@@ -43,18 +44,6 @@ uint64_t type_size(Type type) {
       return 0;
   }
   return 0;
-}
-
-// The sum of little-endian 64-bit words w[i], zeros completing the last, weighted by 2 i + 1.
-uint64_t weighted_words(const unsigned char* bytes, size_t size) {
-  uint64_t sum = 0, weight = 1, word = 0;
-  for (size_t i = 0; i + 8 <= size; i += 8, weight += 2) {
-    std::memcpy(&word, bytes + i, 8);
-    sum += word * weight;
-  }
-  word = 0;
-  std::memcpy(&word, bytes + size / 8 * 8, size % 8);
-  return sum + word * weight;
 }
 
 // Is `text` well-formed UTF-8 (no overlong forms, no surrogates)?
@@ -397,17 +386,22 @@ std::vector<double> File::get_floats(std::string_view key) const {
   return floats(key, value);
 }
 
-bool File::checksum_fits(std::string_view key) const {
+std::optional<uint64_t> File::checksum(std::string_view key) const {
   const KeyValue* value = find(key);
-  if (value == nullptr) return true;
+  if (value == nullptr) return std::nullopt;
   if (value->type != Type::u64 || value->is_array) {
     throw Error(ErrorCode::invalid_model, source_ + ": key " + quoted(key) + " is not a uint64");
   }
-  uint64_t stored = 0;
-  std::memcpy(&stored, value->data, sizeof(stored));
-  const unsigned char* tail = value->data + sizeof(stored);
-  return stored == 3 * weighted_words(data_, static_cast<size_t>(value->data - data_)) +
-                       weighted_words(tail, size_ - static_cast<size_t>(tail - data_));
+  return load<uint64_t>(value->data);
+}
+
+bool File::checksum_fits(std::string_view key) const {
+  const std::optional<uint64_t> stored = checksum(key);
+  if (!stored) return true;
+  const KeyValue* value = find(key);
+  const unsigned char* tail = value->data + sizeof(*stored);
+  return *stored == 3 * weighted_words(data_, static_cast<size_t>(value->data - data_)) +
+                        weighted_words(tail, size_ - static_cast<size_t>(tail - data_));
 }
 
 const unsigned char* File::tensor_data(const Tensor& tensor, int64_t element_size) const {

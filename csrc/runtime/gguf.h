@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -77,6 +78,8 @@ class File {
   // Does the uint64 under `key` equal the checksum of all other bytes (3 h(head) + h(tail), see
   // python/zeropoint/model_file.py)? True where the key is absent.
   bool checksum_fits(std::string_view key) const;
+  // That uint64, if there is one.
+  std::optional<uint64_t> checksum(std::string_view key) const;
 
   // The bytes of a tensor whose type takes `element_size` bytes an element, checked to be inside
   // the file.

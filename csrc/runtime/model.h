@@ -1,11 +1,14 @@
 // A model as its file tells it: values, nodes in execution order, graph inputs and outputs.
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "ops/op.h"
+#include "runtime/mapped_file.h"
 
 namespace zeropoint {
 
@@ -21,6 +24,8 @@ struct Model {
   // int8 inputs and outputs that callers see as uint8, unless they ask for something else.
   std::vector<const ValueInfo*> unsigned_values;
 
+  MemoryBlock file;                  // the whole model file; empty in copies of a model
+  std::optional<uint64_t> checksum;  // as the file has it: it fits the content
   int64_t file_bytes = 0;
   int64_t constant_bytes = 0;
 

@@ -40,6 +40,7 @@ class Reader {
     model_.source = file_.source();
     model_.name = std::string(file_.get_string("general.name"));
     model_.producer = std::string(file_.get_string("zeropoint.producer"));
+    model_.file = block_;
     model_.file_bytes = static_cast<int64_t>(block_.size);
     if (block_.owner) model_.owners.push_back(block_.owner);
     read_values();
@@ -54,7 +55,7 @@ class Reader {
     throw Error(ErrorCode::invalid_model, file_.source() + ": " + what);
   }
 
-  void check_header() const {
+  void check_header() {
     const std::string_view architecture = file_.get_string("general.architecture");
     if (architecture != "zeropoint") {
       fail("is a GGUF file for " + quoted(architecture) + ", not a zeropoint model");
@@ -70,6 +71,7 @@ class Reader {
           "the checksum does not fit the content; the file was altered or damaged: fetch or write "
           "it again");
     }
+    model_.checksum = file_.checksum("zeropoint.checksum");
   }
 
   // -- values ---------------------------------------------------------------------------------
@@ -388,6 +390,10 @@ Model read_model(const MemoryBlock& block, const std::string& source) {
   return Reader(block, source).read();
 }
 
-Model read_model_file(const std::string& path) { return read_model(map_file(path), path); }
+Model read_model_file(const std::string& path) {
+  const MemoryBlock block = map_file(path);
+  prefetch_pages(block, block.data, block.size);  // the checksum is of all of it
+  return read_model(block, path);
+}
 
 }  // namespace zeropoint

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include "base/fp_environment.h"
@@ -18,6 +19,8 @@ constexpr size_t kMaxListedNodes = 20;
 // than this, and so many times its size.
 constexpr int64_t kFreePackedBytes = int64_t{64} << 20;
 constexpr int64_t kMaxPackedGrowth = 16;
+// Constants below this stay where they are.
+constexpr int64_t kLeastDroppedBytes = 1 << 16;
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -46,21 +49,44 @@ class ContextLease {
   std::unique_ptr<ExecutionPlan::Context> context_;
 };
 
+// What is packed is not read again: a model's file need not stay in memory beside it.
+void drop_constants(const Model& model, const NodeInfo& node) {
+  for (const ValueInfo* value : node.inputs) {
+    if (value == nullptr || !value->is_constant()) continue;
+    const int64_t bytes = value->shape.elements() * dtype_size(value->dtype);
+    if (bytes >= kLeastDroppedBytes) {
+      drop_pages(model.file, value->constant->data, static_cast<size_t>(bytes));
+    }
+  }
+}
+
 }  // namespace
 
-Session::Session(Model model, int threads, Isa isa, const BorderRequest& request, bool fuse)
+Session::Session(Model model, int threads, Isa isa, const BorderRequest& request, bool fuse,
+                 const std::string& cache)
     : model_(std::move(model)),
       unfused_nodes_(fuse ? join_nodes(model_) : std::vector<NodeInfo>{}),
       request_(request),
       border_(model_, request, isa),
       isa_(isa),
       pool_(threads) {
+  std::optional<PackedCache> packed;
+  if (!cache.empty()) packed.emplace(cache, model_, isa);
+  store_ = std::make_unique<WeightStore>(packed ? packed->source() : nullptr,
+                                         static_cast<size_t>(model_.constant_bytes));
+  make_ops(threads);
+  if (packed) cache_report_ = packed->update(*store_);
+}
+
+void Session::make_ops(int threads) {
   const ScopedFpEnvironment environment;  // packing may round
-  const OpContext context{isa_mask(isa), threads};
+  const OpContext context{isa_mask(isa_), threads, store_.get()};
   std::vector<std::string> unsupported;
   for (const NodeInfo& node : model_.nodes) {
     try {
+      store_->begin_node(node.name);
       ops_.push_back(make_op(node, context));
+      drop_constants(model_, node);
       packed_bytes_ += static_cast<int64_t>(ops_.back()->packed_bytes());
       if (packed_bytes_ > kFreePackedBytes + kMaxPackedGrowth * model_.file_bytes) {
         throw Error(ErrorCode::out_of_memory,

@@ -17,6 +17,7 @@
 #include "runtime/border.h"
 #include "runtime/execution_plan.h"
 #include "runtime/model.h"
+#include "runtime/packed_cache.h"
 
 namespace zeropoint {
 
@@ -25,12 +26,15 @@ class Session {
   // `threads` decides how work is split (see ThreadPool); `isa` caps the kernels that may be
   // chosen. Every node that this build cannot run is named in one Error(unsupported).
   // `request` is what callers want to see at the border. `fuse` joins nodes where that saves time
-  // (runtime/fusion.h); results are the same without.
-  Session(Model model, int threads, Isa isa, const BorderRequest& request = {}, bool fuse = true);
+  // (runtime/fusion.h); results are the same without. `cache` is where packed weights are kept for
+  // later sessions (runtime/packed_cache.h): a file, or a folder; "": nowhere.
+  Session(Model model, int threads, Isa isa, const BorderRequest& request = {}, bool fuse = true,
+          const std::string& cache = {});
 
   const Model& model() const { return model_; }
   int threads() const { return pool_.size(); }
   Isa isa() const { return isa_; }
+  const CacheReport& cache() const { return cache_report_; }
 
   // The plan for these input shapes, from the cache or made now. Error(invalid_argument) when a
   // shape does not fit the model's.
@@ -86,6 +90,7 @@ class Session {
   Memory memory(const ExecutionPlan& plan) const;
 
  private:
+  void make_ops(int threads);
   void check_shapes(const std::vector<Shape>& input_shapes) const;
   void load_inputs(const ExecutionPlan& plan, const std::vector<const void*>& inputs,
                    ExecutionPlan::Context& context) const;
@@ -104,8 +109,10 @@ class Session {
   Border border_;
   Isa isa_;
   mutable ThreadPool pool_;
+  std::unique_ptr<WeightStore> store_;  // before the operators that read from it
   Ops ops_;
   int64_t packed_bytes_ = 0;
+  CacheReport cache_report_;
   mutable std::once_flag unfused_once_;
   mutable std::unique_ptr<Session> unfused_;
 

@@ -1,0 +1,89 @@
+// Where operators keep packed weights: packed now, or as an earlier session left them.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/aligned_buffer.h"
+#include "base/page_arena.h"
+#include "ops/op.h"
+
+namespace zeropoint {
+
+// One node's packed weights in the layout of one kernel; `index` counts the node's.
+struct WeightKey {
+  std::string node;
+  int index = 0;
+  std::string kernel;
+  size_t bytes = 0;
+};
+
+// Packed weights of earlier sessions.
+class WeightSource {
+ public:
+  virtual ~WeightSource() = default;
+  // Weights that fit the key in every field, or nullptr. On a 64-byte boundary, readable
+  // kOverreadBytes past the end, for as long as the source lives.
+  virtual const void* find(const WeightKey& key) const = 0;
+};
+
+// Writes what the kernel will read.
+using PackFunction = std::function<void(void* packed)>;
+
+// Packed weights of an operator. They belong to the session's store or, without one, to the
+// operator.
+class PackedWeights {
+ public:
+  PackedWeights() = default;
+  // `pack` is not called where the weights are there already.
+  PackedWeights(const OpContext& context, const char* kernel, size_t bytes,
+                const PackFunction& pack);
+
+  const void* data() const { return data_; }
+  size_t size() const { return size_; }
+  template <typename T>
+  const T* as() const {
+    return static_cast<const T*>(data_);
+  }
+
+ private:
+  AlignedBuffer own_;
+  const void* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+// All packed weights of a session. Used by one thread, while operators are made.
+class WeightStore {
+ public:
+  struct Entry {
+    WeightKey key;
+    const void* data = nullptr;
+  };
+
+  // `source` may be nullptr. `expected`: about how many bytes will be packed.
+  WeightStore(std::shared_ptr<const WeightSource> source, size_t expected)
+      : source_(std::move(source)), arena_(expected) {}
+
+  // What is asked for next is of this node.
+  void begin_node(const std::string& name) { node_ = name; }
+  const void* get(const char* kernel, size_t bytes, const PackFunction& pack);
+
+  // Everything handed out, in order, and how many of these had to be packed.
+  const std::vector<Entry>& entries() const { return entries_; }
+  size_t packed_now() const { return packed_now_; }
+
+ private:
+  std::shared_ptr<const WeightSource> source_;
+  PageArena arena_;
+  std::string node_;
+  std::map<std::string, int> next_index_;  // by node; names may occur twice
+  std::vector<Entry> entries_;
+  size_t packed_now_ = 0;
+};
+
+}  // namespace zeropoint
