@@ -35,6 +35,12 @@ static_assert(kPanel == kColumnBlock, "threads split columns at panel borders");
 
 // Panels swept by one tile of A before the next tile: what stays in the second-level cache.
 constexpr size_t kBlockBytes = 512 * 1024;
+// Where all rows of A are no more than this, each panel is swept by all of them before the next
+// one: while it is at work, the next arrives from memory.
+constexpr size_t kRowsBytes = 256 * 1024;
+// Tiles that ask for the next block of panels while they compute on one: a step of K uses four
+// lines of a panel of 64 columns, and asks for one.
+constexpr int kAheadTiles = 4;
 // How far ahead of its use a matrix-vector product asks for the weights.
 constexpr size_t kPrefetchBytes = 2048;
 
@@ -139,6 +145,7 @@ struct Tile {
   int taps;
   int depth;
   const uint8_t* panel;  // its header
+  ptrdiff_t ahead;       // each step of K asks for the line of weights so far ahead of its own
   bool whole;            // are all the panel's columns stored? If not, those of the mask are.
   __mmask64 mask;
   act_t* c;  // at the tile's first row and column; exactly one of the two is set
@@ -352,6 +359,7 @@ void compute_tile(const Tile& tile) {
 
   const ptrdiff_t taps = tile.taps;
   const ptrdiff_t depth = tile.depth;
+  const ptrdiff_t ahead = tile.ahead;
   ptrdiff_t t = 0;
   do {
     const act_t* a[MR];
@@ -364,6 +372,7 @@ void compute_tile(const Tile& tile) {
       // More pointers than registers are read from memory again in each step, which costs nothing
       // beside so many dot products; GCC would spill them to vector registers instead.
       if constexpr (MR > 8) __asm__("" : "+r"(table) : "m"(a));
+      if constexpr (MR > 4) _mm_prefetch(reinterpret_cast<const char*>(w + ahead), _MM_HINT_T1);
       __m512i b[NV];
       unroll<NV>([&](auto j) ZEROPOINT_LAMBDA {
         b[j] = _mm512_loadu_si512(w + j * 64);
@@ -510,8 +519,11 @@ void run_panels(const RunArgs& args, int n_begin, int n_end) {
   tile.residual = nullptr;
   tile.residual_stride = args.residual.stride;
   tile.constants = &shared;
+  const auto block_bytes =
+      static_cast<ptrdiff_t>(static_cast<size_t>(n_end - n_begin + kPanel - 1) / kPanel * stride);
   int64_t m = args.m_begin;
   for (int64_t i = 0; i < tiles; ++i) {
+    tile.ahead = i < kAheadTiles && n_end < args.n_end ? block_bytes + i * 64 : 0;
     const int height = static_cast<int>(args.m_begin + rows * (i + 1) / tiles - m);
     find_runs(args.a, m, height, runs);
     tile.panel = first_panel;
@@ -537,7 +549,11 @@ void run_panels(const RunArgs& args, int n_begin, int n_end) {
 void run(const RunArgs& args) {
   if (args.m_begin >= args.m_end) return;
   const size_t bytes = panel_bytes(kPanel, k_steps(args.a.taps, args.a.depth));
-  const size_t panels = bytes >= kBlockBytes ? 1 : kBlockBytes / bytes;
+  const size_t a_bytes =
+      static_cast<size_t>(args.m_end - args.m_begin) * static_cast<size_t>(args.a.depth);
+  const size_t b_bytes = static_cast<size_t>(args.n_end - args.n_begin) / kPanel * bytes;
+  const bool by_panel = bytes >= kBlockBytes || (a_bytes <= kRowsBytes && b_bytes > kRowsBytes);
+  const size_t panels = by_panel ? 1 : kBlockBytes / bytes;
   const int full_end =
       args.n_end < args.n / kPanel * kPanel ? args.n_end : args.n / kPanel * kPanel;
   int n0 = args.n_begin;
