@@ -1,0 +1,351 @@
+// Square kernels (3x3, 5x5; stride 1 or 2) over the geometry of an image, on Arm. For ISA files
+// only.
+//
+// Eight channels at a time go along the columns of the image: each input column is loaded and
+// brought into the form that the multiplication wants (Dot, below) once for all the output columns
+// that it serves, and with stride 1 and 3x3 for two output rows. Accumulators of output columns
+// under way rotate with the period of the kernel.
+//
+// A Dot<Shape> says how products are summed:
+//   Input, kInputs    an input column: kInputs vectors
+//   Weight, kWeights  weights of eight channels: kWeights vectors of 16 bytes
+//   kResident         whether registers are left for bias and multipliers
+//   load(run, x)      brings the runs run(Index<r>) of eight activations, one an input row, into x
+//   add<row, tap>(x, weights, sums)  adds a kernel column to the sums of an output row
+//   pack(weights, c, out)  writes the weights of channel c of eight
+//
+// Packed, per block of 8 channels: [8] int32 bias, [8] float multiplier, the Dot's weights.
+// Accumulators: int32, exact under the bound that the caller has proved.
+#pragma once
+
+#include <arm_neon.h>
+
+#include <cstring>
+
+#include "kernels/depthwise_s8/depthwise_s8.h"
+#include "kernels/epilogue_neon.h"
+
+namespace zeropoint::depthwise_s8 {
+namespace {
+
+#define ZP_INLINE __attribute__((always_inline)) inline
+
+// Calls body(Index<0>), ... body(Index<kCount - 1>): a loop whose vectors have constant indices
+// from the start, so that arrays of them live in registers.
+template <int kValue>
+struct Index {
+  static constexpr int value = kValue;
+};
+template <int kCount, int kBegin = 0, typename Body>
+ZP_INLINE void unrolled(const Body& body) {
+  if constexpr (kBegin < kCount) {
+    body(Index<kBegin>{});
+    unrolled<kCount, kBegin + 1>(body);
+  }
+}
+#define ZP_EACH(i) [&](auto i) __attribute__((always_inline))
+
+constexpr int kColumnBlock = 8;       // channels
+constexpr int kHeadBytes = 64;        // bias and multipliers of a block
+constexpr int kStripPixels = 256;     // of input: a line of 64 bytes of each stays in 16 KB of L1
+constexpr int kResidentWeights = 12;  // vectors; more are read from memory where they are used
+
+template <int kSide_, int kStep_, int kRows_>
+struct Shape {
+  static constexpr int kSide = kSide_;
+  static constexpr int kStep = kStep_;
+  static constexpr int kRows = kRows_;  // output rows at once
+  static constexpr int kInputRows = (kRows - 1) * kStep + kSide;
+  static constexpr int kLive = (kSide - 1) / kStep;  // output columns under way
+  static constexpr int kPeriod = kSide - 1;          // input columns until accumulators recur
+  using OneRow = Shape<kSide, kStep, 1>;
+};
+
+template <template <typename> class Dot, typename S>
+constexpr size_t columns_block_bytes() {
+  return kHeadBytes + 16 * static_cast<size_t>(Dot<S>::kWeights);
+}
+
+template <template <typename> class Dot, typename S>
+size_t columns_packed_bytes(int, int channels) {
+  return static_cast<size_t>((channels + kColumnBlock - 1) / kColumnBlock) *
+         columns_block_bytes<Dot, S>();
+}
+
+template <template <typename> class Dot, typename S>
+void columns_pack(const PackArgs& args, void* packed) {
+  auto* out = static_cast<uint8_t*>(packed);
+  std::memset(out, 0, columns_packed_bytes<Dot, S>(args.taps, args.channels));
+  for (int c0 = 0; c0 < args.channels; c0 += kColumnBlock) {
+    const int rest = args.channels - c0;
+    const int count = rest < kColumnBlock ? rest : kColumnBlock;
+    std::memcpy(out, args.bias + c0, static_cast<size_t>(count) * 4);
+    std::memcpy(out + 32, args.multiplier + c0, static_cast<size_t>(count) * 4);
+    for (int c = 0; c < count; ++c) {
+      int8_t weights[S::kSide * S::kSide];
+      for (int t = 0; t < S::kSide * S::kSide; ++t) {
+        weights[t] = args.weights[static_cast<ptrdiff_t>(t) * args.channels + c0 + c];
+      }
+      Dot<S>::pack(weights, c, out + kHeadBytes);
+    }
+    out += columns_block_bytes<Dot, S>();
+  }
+}
+
+// Output pixels of one block of channels: tiles of Shape::kRows rows, one below the other, and
+// `outputs` columns.
+struct Strip {
+  const act_t* x;        // the image
+  ptrdiff_t channels;    // from each input column to the next
+  int height, width;     // of the image
+  int row, column;       // of the first input pixel; negative in the padding
+  const act_t* pad;      // a row of padding
+  const uint8_t* block;  // packed, of these channels
+  act_t* y;              // first output pixel
+  ptrdiff_t y_stride;    // to the next pixel
+  ptrdiff_t y_row;       // to the next row
+  int outputs;
+  int tiles;
+  int count;  // channels to store
+};
+
+// Accumulators of eight channels.
+struct Sums {
+  int32x4_t low, high;
+};
+
+// Vectors of a packed block: in registers where there is room, else read where they are used.
+template <typename Vector, int kCount, bool kResident>
+struct Vectors {
+  Vector vectors[kCount];
+  explicit ZP_INLINE Vectors(const uint8_t* packed) {
+    unrolled<kCount>(ZP_EACH(i) {
+      std::memcpy(&vectors[decltype(i)::value], packed + 16 * decltype(i)::value, 16);
+    });
+  }
+  ZP_INLINE Vector operator[](int i) const { return vectors[i]; }
+};
+template <typename Vector, int kCount>
+struct Vectors<Vector, kCount, false> {
+  const uint8_t* packed;
+  explicit ZP_INLINE Vectors(const uint8_t* at) : packed(at) {}
+  ZP_INLINE Vector operator[](int i) const {
+    Vector v;
+    std::memcpy(&v, packed + 16 * i, 16);
+    return v;
+  }
+};
+
+// kWhole: all eight channels are stored. kClamp: the output's clamp is narrower than int8.
+template <template <typename> class Dot, typename S, bool kWhole, bool kClamp>
+struct Walk {
+  using D = Dot<S>;
+  Sums acc[S::kLive][S::kRows];
+  typename D::Input x[D::kInputs];  // the column at hand
+  const Strip s;                    // a copy: bytes stored to y could alias the original
+  const Vectors<typename D::Weight, D::kWeights, D::kWeights <= kResidentWeights> weights;
+  const Vectors<int32x4_t, 2, D::kResident> bias;
+  const Vectors<float32x4_t, 2, D::kResident> multiplier;
+  const NeonEpilogue epilogue;
+  const act_t* rows[S::kInputRows];
+  act_t* y;  // first output pixel of the tile
+
+  explicit ZP_INLINE Walk(const Strip& strip, const OutputClamp& clamp)
+      : s(strip),
+        weights(strip.block + kHeadBytes),
+        bias(strip.block),
+        multiplier(strip.block + 32),
+        epilogue(neon_epilogue(clamp)) {}
+
+  ZP_INLINE void turn_to(int tile) {
+    y = s.y + tile * S::kRows * s.y_row;
+    unrolled<S::kInputRows>(ZP_EACH(r) {
+      const int row = s.row + tile * S::kRows * S::kStep + decltype(r)::value;
+      const bool inside = row >= 0 && row < s.height;
+      rows[decltype(r)::value] =
+          inside ? s.x + static_cast<ptrdiff_t>(row) * s.width * s.channels : s.pad;
+    });
+  }
+
+  ZP_INLINE void load_column(int column) {
+    if (static_cast<unsigned>(column) < static_cast<unsigned>(s.width)) {
+      const ptrdiff_t at = column * s.channels;
+      D::load(ZP_EACH(r) { return vld1_s8(rows[decltype(r)::value] + at); }, x);
+    } else {
+      const int8x8_t pad = vld1_s8(s.pad);
+      D::load(ZP_EACH(r) { return (void)r, pad; }, x);
+    }
+  }
+
+  // Adds kernel column kTap of every output row to the accumulators of slot kSlot.
+  template <int kTap, int kSlot>
+  ZP_INLINE void add_tap() {
+    unrolled<S::kRows>(ZP_EACH(row) {
+      Sums& sums = acc[kSlot][decltype(row)::value];
+      if (kTap == 0) sums = {bias[0], bias[1]};
+      D::template add<decltype(row)::value, kTap>(x, weights, sums);
+    });
+  }
+
+  ZP_INLINE int16x8_t scaled(const Sums& sums) const {
+    return neon_round(neon_scale(sums.low, multiplier[0]), neon_scale(sums.high, multiplier[1]),
+                      epilogue.zero_point);
+  }
+
+  ZP_INLINE void store(act_t* to, int8x8_t bytes) const {
+    if (kWhole) {
+      vst1_s8(to, bytes);
+    } else {
+      neon_store_first_8(to, bytes, s.count);
+    }
+  }
+
+  template <int kSlot>
+  ZP_INLINE void finish(int output) {
+    act_t* to = y + output * s.y_stride;
+    const int16x8_t upper = scaled(acc[kSlot][0]);
+    if constexpr (S::kRows == 2) {
+      const int16x8_t lower = scaled(acc[kSlot][1]);
+      int8x16_t bytes = vqmovn_high_s16(vqmovn_s16(upper), lower);
+      if (kClamp) bytes = vminq_s8(vmaxq_s8(bytes, epilogue.qmin), epilogue.qmax);
+      store(to, vget_low_s8(bytes));
+      store(to + s.y_row, vget_high_s8(bytes));
+    } else {
+      int8x8_t bytes = vqmovn_s16(upper);
+      if (kClamp) {
+        bytes = vmin_s8(vmax_s8(bytes, vget_low_s8(epilogue.qmin)), vget_low_s8(epilogue.qmax));
+      }
+      store(to, bytes);
+    }
+  }
+
+  // The taps of column kPhase of a period, from the kernel's last column to its first.
+  template <int kPhase, int kTap, bool kFinish>
+  ZP_INLINE void add_taps(int output) {
+    if constexpr (kTap >= 0) {
+      if constexpr (kPhase % S::kStep == kTap % S::kStep) {
+        // Output columns start every kStep columns; a finished one makes room for the next.
+        constexpr int kSlot = (kPhase - kTap + S::kSide * S::kPeriod) / S::kStep % S::kLive;
+        if constexpr (kTap == S::kSide - 1) {
+          if constexpr (kFinish) {
+            add_tap<kTap, kSlot>();
+            finish<kSlot>(output);
+          }
+        } else if constexpr (kFinish || kTap <= kPhase) {
+          add_tap<kTap, kSlot>();
+        }
+      }
+      add_taps<kPhase, kTap - 1, kFinish>(output);
+    }
+  }
+
+  // One period of columns; returns whether the tile is done.
+  template <int kPhase, bool kFinish>
+  ZP_INLINE bool period(int& column, int& output) {
+    if constexpr (kPhase < S::kPeriod) {
+      load_column(column++);
+      add_taps<kPhase, S::kSide - 1, kFinish>(output);
+      if constexpr (kFinish && kPhase % S::kStep == 0) {
+        if (++output == s.outputs) return true;
+      }
+      return period<kPhase + 1, kFinish>(column, output);
+    }
+    return false;
+  }
+
+  ZP_INLINE void run() {
+    for (int tile = 0; tile < s.tiles; ++tile) {
+      turn_to(tile);
+      int column = s.column, output = 0;
+      period<0, false>(column, output);
+      while (!period<0, true>(column, output)) {
+      }
+    }
+  }
+};
+
+template <template <typename> class Dot, typename S>
+void run_strip(const Strip& strip, const OutputClamp& clamp) {
+  if (strip.count < kColumnBlock) {
+    Walk<Dot, S, false, true>(strip, clamp).run();
+  } else if (clamp.qmin == kActMin && clamp.qmax == kActMax) {
+    Walk<Dot, S, true, false>(strip, clamp).run();
+  } else {
+    Walk<Dot, S, true, true>(strip, clamp).run();
+  }
+}
+
+// `tiles` times S::kRows output rows from `row` on, in pieces of about `columns` output columns.
+// A block is as large as Packed's, of which S may be the first row.
+template <template <typename> class Dot, typename S, typename Packed>
+void run_tiles(const RunArgs& args, int row, int tiles, int columns) {
+  const Grid& grid = *args.grid;
+  Strip strip;
+  strip.channels = args.x.depth;
+  strip.height = grid.height;
+  strip.width = grid.width;
+  strip.row = row * S::kStep - grid.pad_top;
+  strip.y_stride = args.y_stride;
+  strip.y_row = args.y_stride * grid.out_width;
+  strip.tiles = tiles;
+  const int pieces = (grid.out_width + columns - 1) / columns;
+  for (int piece = 0; piece < pieces; ++piece) {
+    const int begin = static_cast<int>(int64_t{grid.out_width} * piece / pieces);
+    const int end = static_cast<int>(int64_t{grid.out_width} * (piece + 1) / pieces);
+    strip.column = begin * S::kStep - grid.pad_left;
+    strip.outputs = end - begin;
+    strip.block = static_cast<const uint8_t*>(args.packed);
+    for (int c0 = 0; c0 < args.x.depth; c0 += kColumnBlock) {
+      const int rest = args.x.depth - c0;
+      strip.x = args.x.base + c0;
+      strip.pad = args.x.pad_row + c0;
+      strip.y = args.y + row * strip.y_row + begin * strip.y_stride + c0;
+      strip.count = rest < kColumnBlock ? rest : kColumnBlock;
+      run_strip<Dot, S>(strip, args.clamp);
+      strip.block += columns_block_bytes<Dot, Packed>();
+    }
+  }
+}
+
+template <template <typename> class Dot, typename S>
+void columns_run(const RunArgs& args) {
+  // Blocks that share cache lines should find them in L1: near-square strips of the image, whose
+  // columns are cut only where one tile of rows is already too much.
+  const Grid& grid = *args.grid;
+  const int fitting = (kStripPixels / S::kInputRows - S::kSide) / S::kStep + 1;
+  const int pieces = (grid.out_width + fitting - 1) / fitting;
+  const int columns = (grid.out_width + pieces - 1) / pieces;
+  const int input_columns = (columns - 1) * S::kStep + S::kSide;
+  const int input_rows = kStripPixels / input_columns;
+  const int tiles_at_once =
+      input_rows <= S::kInputRows ? 1 : 1 + (input_rows - S::kInputRows) / (S::kRows * S::kStep);
+  const int begin = static_cast<int>(args.pixel_begin / grid.out_width);
+  const int end = static_cast<int>(args.pixel_end / grid.out_width);
+  int row = begin;
+  while (end - row >= S::kRows) {
+    const int left = (end - row) / S::kRows;
+    const int tiles = left < tiles_at_once ? left : tiles_at_once;
+    run_tiles<Dot, S, S>(args, row, tiles, columns);
+    row += tiles * S::kRows;
+  }
+  if (row < end) run_tiles<Dot, typename S::OneRow, S>(args, row, end - row, columns);
+}
+
+template <typename S>
+bool columns_applies(const Problem& problem) {
+  return problem.side == S::kSide && problem.stride == S::kStep;
+}
+
+template <template <typename> class Dot, typename S>
+constexpr Kernel columns_kernel(const char* name, Isa isa) {
+  return {name,
+          isa,
+          columns_applies<S>,
+          columns_packed_bytes<Dot, S>,
+          columns_pack<Dot, S>,
+          columns_run<Dot, S>,
+          true};
+}
+
+}  // namespace
+}  // namespace zeropoint::depthwise_s8
