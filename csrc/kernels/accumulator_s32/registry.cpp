@@ -10,6 +10,8 @@ KernelSpan<Kernel> kernels() {
 #if defined(__x86_64__)
       x86_avx512vnni_kernels(),
       x86_avx2_kernels(),
+#elif defined(__aarch64__)
+      arm_neon_kernels(),
 #endif
       portable_kernels(),
   });
