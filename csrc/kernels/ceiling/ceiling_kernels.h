@@ -10,5 +10,8 @@ KernelSpan<Kernel> x86_avx2_kernels();
 KernelSpan<Kernel> x86_avxvnni_kernels();
 KernelSpan<Kernel> x86_avxvnni_evex_kernels();
 KernelSpan<Kernel> x86_avx512vnni_kernels();
+KernelSpan<Kernel> arm_neon_kernels();
+KernelSpan<Kernel> arm_dotprod_kernels();
+KernelSpan<Kernel> arm_i8mm_kernels();
 
 }  // namespace zeropoint::ceiling
