@@ -54,6 +54,38 @@ bool spin_until(const Condition& condition) {
   }
 }
 
+// Keeps a worker off the caller's CPU. Threads that run and wait in turns look like little work to
+// the operating system: where idle CPUs are virtual ones, it leaves the worker beside the caller
+// for good.
+class CpuChoice {
+ public:
+  CpuChoice() { known_ = sched_getaffinity(0, sizeof all_, &all_) == 0; }
+
+  // Called by the worker, before it begins.
+  void avoid(int cpu) {
+    if (sched_getcpu() != cpu || !known_ || cpu < 0 || cpu >= CPU_SETSIZE) return;
+    const auto now = std::chrono::steady_clock::now();
+    if (now - last_ < kPause) return;
+    last_ = now;
+    cpu_set_t found;
+    if (sched_getaffinity(0, sizeof found, &found) != 0) return;
+    // Whoever else has set it knows better.
+    if (!narrowed_ || !CPU_EQUAL(&found, &mine_)) all_ = found;
+    mine_ = all_;
+    CPU_CLR(static_cast<size_t>(cpu), &mine_);
+    narrowed_ = CPU_COUNT(&mine_) > 0 && sched_setaffinity(0, sizeof mine_, &mine_) == 0;
+  }
+
+ private:
+  // A move takes about as long as a small layer: not all the time.
+  static constexpr std::chrono::milliseconds kPause{1};
+
+  bool known_ = false;  // not where there are more CPUs than a cpu_set_t holds
+  bool narrowed_ = false;
+  cpu_set_t all_, mine_;
+  std::chrono::steady_clock::time_point last_{};
+};
+
 // Counts the forks between the first process and this one.
 std::atomic<uint64_t> fork_epoch{0};
 void count_fork() { fork_epoch.fetch_add(1); }
@@ -113,6 +145,7 @@ class ThreadPool::Team {
     const Ticket ticket = make_ticket(++number_, job.parts);
     // Either a worker sees the ticket before it sleeps, or it is counted here: both sides store
     // first and load then, in one order for all.
+    caller_cpu_.store(sched_getcpu(), std::memory_order_relaxed);
     ticket_.store(ticket);
     wake(job.parts - 1);
     take_parts(ticket, 0);
@@ -202,6 +235,7 @@ class ThreadPool::Team {
   void work(int index) {
     const ScopedFpEnvironment environment;
     Ticket seen = 0;
+    CpuChoice cpus;
     const auto news = [this, &seen] { return ticket_.load() != seen || stop_.load(); };
     while (true) {
       if (!spin_until(news)) {
@@ -212,6 +246,7 @@ class ThreadPool::Team {
       }
       if (stop_.load()) return;
       seen = ticket_.load(std::memory_order_acquire);
+      cpus.avoid(caller_cpu_.load(std::memory_order_relaxed));
       take_parts(seen, index);
     }
   }
@@ -222,10 +257,12 @@ class ThreadPool::Team {
   std::vector<std::thread> workers_;
   bool exhausted_ = false;
   uint64_t number_ = 0;
+
+  // What a worker reads to begin is on one cache line.
+  alignas(kCacheLine) std::atomic<Ticket> ticket_{0};
+  std::atomic<int> caller_cpu_{-1};
   Job job_;
   Failure* failure_ = nullptr;
-
-  alignas(kCacheLine) std::atomic<Ticket> ticket_{0};
   alignas(kCacheLine) std::atomic<int> finished_{0};  // parts of the job
   alignas(kCacheLine) std::atomic<bool> busy_{false};
 

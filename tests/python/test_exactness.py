@@ -68,7 +68,7 @@ def test_every_intermediate_value_equals_the_executor(graph: Graph) -> None:
     assert_same(expected, seen)
 
 
-@pytest.mark.parametrize("threads", [2, 5])
+@pytest.mark.parametrize("threads", [2, 3, 5])
 def test_threads_do_not_change_a_byte(graph: Graph, threads: int) -> None:
     for model in (graph, quantized(graph)):
         x = networks.samples(graph, 3, seed=4)

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <ctime>
+#include <filesystem>
 #include <mutex>
 #include <set>
 #include <stdexcept>
@@ -133,6 +134,50 @@ TEST_CASE("thread pool: parts that a busy thread has not begun are taken over") 
     });
     CHECK(seen);
   }
+}
+
+// Sets the CPUs of all threads of this process.
+void allow(const cpu_set_t& cpus) {
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    const pid_t thread = std::stoi(task.path().filename().string());
+    sched_setaffinity(thread, sizeof cpus, &cpus);
+  }
+}
+
+TEST_CASE(
+    "thread pool: a worker that is left on the caller's CPU goes elsewhere, within its CPUs") {
+  cpu_set_t all;
+  REQUIRE(sched_getaffinity(0, sizeof all, &all) == 0);
+  if (CPU_COUNT(&all) < 2) return;
+  ThreadPool pool(2);
+  cpu_set_t of_worker = all;
+  int caller_cpu = 0;
+  const auto split = [&] {
+    std::atomic<int> begun{0};
+    pool.parallel_for(2, 1, [&](int64_t, int64_t, int part) {
+      ++begun;
+      comes_true([&] { return begun == 2; });
+      if (part == 0) caller_cpu = sched_getcpu();
+      if (part == 1) sched_getaffinity(0, sizeof of_worker, &of_worker);
+    });
+  };
+  split();
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(sched_getcpu(), &one);
+  allow(one);
+  for (int repeat = 0; repeat < 10; ++repeat) split();
+  CHECK(CPU_EQUAL(&of_worker, &one));  // nowhere to go
+  allow(all);
+  CHECK(comes_true([&] {
+    split();
+    return !CPU_ISSET(caller_cpu, &of_worker);
+  }));
+  cpu_set_t outside;
+  CPU_XOR(&outside, &of_worker, &all);
+  CPU_AND(&outside, &outside, &of_worker);
+  CHECK(CPU_COUNT(&outside) == 0);
+  allow(all);
 }
 
 TEST_CASE("thread pool: the lowest part's exception arrives, and the pool stays usable") {
