@@ -319,7 +319,7 @@ class GemmConv<T, Y>::ConvPlan final : public Plan {
     const int64_t top = window.pads[0];
     const int64_t left = std::min(window.pads[1] * op_.shape_.in_channels, padded_row_);
     const int64_t copied = std::min(row_, padded_row_ - left);
-    const int64_t grain = std::max<int64_t>(1, (1 << 17) / std::max<int64_t>(1, padded_row_));
+    const int64_t grain = std::max<int64_t>(1, (1 << 15) / std::max<int64_t>(1, padded_row_));
     pool.parallel_for(padded_height_, grain, [&](int64_t begin, int64_t end, int) {
       for (int64_t r = begin; r < end; ++r) {
         T* to = padded + r * padded_row_;
@@ -531,7 +531,7 @@ class DepthwiseConv final : public Op {
       T* y = static_cast<T*>(outputs[0]);
       const int64_t unit_macs = unit_ * rows.taps * rows.depth;
       const int64_t grain =
-          std::max<int64_t>(1, kMacsPerPart / 8 / std::max<int64_t>(1, unit_macs));
+          std::max<int64_t>(1, kMacsPerPart / 4 / std::max<int64_t>(1, unit_macs));
       for (int64_t image = 0; image < images_; ++image, rows.base += x_image_, y += y_image_) {
         context.pool.parallel_for(pixels_ / unit_, grain, [&](int64_t begin, int64_t end, int) {
           op_.kernel_.run(rows, grid_, y, begin * unit_, end * unit_);

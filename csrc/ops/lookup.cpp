@@ -77,7 +77,7 @@ class LookupOp final : public Op {
 
  private:
   void run_one_table(const act_t* x, act_t* y, int64_t elements, ThreadPool& pool) const {
-    pool.parallel_for(elements, grain_for(0.1), [&](int64_t begin, int64_t end, int) {
+    pool.parallel_for(elements, grain_for(0.05), [&](int64_t begin, int64_t end, int) {
       es::LookupArgs args;
       args.x = x + begin;
       args.table = table_.data();

@@ -83,7 +83,8 @@ void split(const PackedGemm<T>& gemm, const Rows<T>& a, int64_t m, ThreadPool& p
   constexpr int block = PackedGemm<T>::kColumnBlock;
   const int n = gemm.n(), mr = gemm.mr();
   const int64_t tiles = ceil_div<int64_t>(m, mr), blocks = ceil_div(n, block);
-  const int64_t row_macs = int64_t{a.taps} * a.depth * n;
+  // Few rows wait for the weights: a row costs as much as four.
+  const int64_t row_macs = int64_t{a.taps} * a.depth * n * (m < 4 ? 4 : 1);
   const auto part_scratch = [&](int part) {
     return static_cast<char*>(scratch) + static_cast<size_t>(part) * gemm.scratch_bytes();
   };

@@ -85,7 +85,7 @@ class PackedGemm<float> {
 };
 
 // A part of the work for one thread is worth at least this many multiply-accumulates.
-inline constexpr int64_t kMacsPerPart = 1 << 20;
+inline constexpr int64_t kMacsPerPart = 1 << 19;
 
 // All of C = A x B, split over the pool: by tiles of rows where there are enough of them, else by
 // blocks of columns (never over k). `scratch` holds scratch_bytes() for each part of the pool.
