@@ -5,13 +5,13 @@
 //     static constexpr int kGroup;      // bytes of K that a column holds side by side
 //     static constexpr int kNr;         // columns of a panel
 //     static constexpr int kMaxHeight;  // rows of the tallest tile
-//     static constexpr int kRowStep;    // heights are multiples of it; what is too much is cut off
-//     static size_t slice_bytes(size_t k);
-//     // Brings rows m .. m + height - 1 of A into the form the tiles want.
-//     static Slice slice(const Rows<act_t>& a, int64_t m, int height, void* scratch);
+//     static constexpr int kRowStep;    // tiles exist for its multiples: what is too much is cut
+//     off static size_t slice_bytes(size_t k);
+//     // Brings rows m .. m + height - 1 of A into the form the tiles want; scratch_bytes() are
+//     free. static Slice slice(const Rows<act_t>& a, int64_t m, int height, int8_t* scratch);
 //     static const TileSet& tiles(int height);
-//     // What a tile must know of the panel's weights; 0 for nothing.
-//     static int32_t trait(const uint8_t* weights, size_t steps);
+//     // What a tile must know of a panel's weights; 0 for nothing.
+//     static int32_t trait(const int8_t* weights, size_t steps);
 //   };
 //
 // Packed: panels of kNr columns,
@@ -42,7 +42,6 @@ constexpr size_t kBlockBytes = 192 * 1024;
 constexpr int kTallest = 12;
 constexpr int kWidest = 32;
 
-// Columns lo .. hi of a convolution's taps in one run, for A as for B.
 inline size_t total_k(int taps, int depth) {
   return static_cast<size_t>(taps) * static_cast<size_t>(depth);
 }
@@ -197,10 +196,11 @@ ZEROPOINT_INLINE void store(const Tile& tile, const int32x4_t (&sums)[MR][NP * (
   constexpr int kInPanel = Level::kNr / 4;
   constexpr int NV = NP * kInPanel;
   if (tile.c_s32 != nullptr) {
+    int32_t* row = tile.c_s32;
+    const ptrdiff_t stride = tile.c_stride;
     unroll<MR>([&](auto r) ZEROPOINT_LAMBDA {
-      unroll<NV>([&](auto j) ZEROPOINT_LAMBDA {
-        vst1q_s32(tile.c_s32 + r * tile.c_stride + j * 4, sums[r][j]);
-      });
+      unroll<NV>([&](auto j) ZEROPOINT_LAMBDA { vst1q_s32(row + j * 4, sums[r][j]); });
+      row += stride;
     });
     return;
   }
@@ -242,7 +242,7 @@ void pack(const PackArgs& args, void* packed) {
   std::memset(out, 0, packed_bytes<Level>(args.n, args.taps, args.depth));
   for (int n0 = 0; n0 < args.n; n0 += Level::kNr, out += bytes) {
     auto& head = *reinterpret_cast<PanelHeader<Level>*>(out);
-    uint8_t* to = out + sizeof(head);
+    int8_t* to = reinterpret_cast<int8_t*>(out + sizeof(head));
     const int columns = args.n - n0 < Level::kNr ? args.n - n0 : Level::kNr;
     const size_t count = static_cast<size_t>(columns);
     std::memcpy(head.bias, args.bias + n0, count * sizeof(int32_t));
@@ -265,14 +265,14 @@ inline size_t row_bytes(size_t k) { return (k + 15) / 16 * 16 + 16; }
 
 template <class Level>
 size_t scratch_bytes(int, int taps, int depth) {
-  return Level::slice_bytes(total_k(taps, depth)) + kTallest * row_bytes(total_k(taps, depth));
+  const size_t k = total_k(taps, depth);
+  return Level::slice_bytes(k) + Level::kMaxHeight * row_bytes(k);
 }
 
 // Rows m .. m + height - 1, each with its taps' runs side by side; what lies past the end of a row
 // is garbage.
-inline Slice gather_rows(const Rows<act_t>& a, int64_t m, int height, void* scratch) {
+inline Slice gather_rows(const Rows<act_t>& a, int64_t m, int height, int8_t* rows) {
   const size_t stride = row_bytes(total_k(a.taps, a.depth));
-  int8_t* rows = static_cast<int8_t*>(scratch);
   for (int r = 0; r < height; ++r) {
     int8_t* to = rows + static_cast<size_t>(r) * stride;
     for (int t = 0; t < a.taps; ++t, to += a.depth) {
@@ -282,6 +282,55 @@ inline Slice gather_rows(const Rows<act_t>& a, int64_t m, int height, void* scra
   }
   return {rows, static_cast<ptrdiff_t>(stride)};
 }
+
+// For levels whose vectors of A hold kGroup bytes of each of 16 / kGroup rows: scratch becomes
+// [height / kRows][steps][kRows][kGroup].
+template <class Level>
+struct Interleaved {
+  static constexpr int kRows = 16 / Level::kGroup;
+
+  static size_t slice_bytes(size_t k) { return Level::kMaxHeight * row_bytes(k); }
+
+  static Slice slice(const Rows<act_t>& a, int64_t m, int height, int8_t* scratch) {
+    const size_t k = total_k(a.taps, a.depth);
+    const size_t stride = kRows * row_bytes(k);
+    // Runs that do not end with a group are joined first.
+    const bool join = a.taps > 1 && a.depth % Level::kGroup != 0;
+    Slice rows = {nullptr, 0};
+    if (join) rows = gather_rows(a, m, height, scratch + slice_bytes(k));
+    const int runs = join ? 1 : a.taps;
+    const ptrdiff_t depth = join ? static_cast<ptrdiff_t>(k) : a.depth;
+    int8_t* group = scratch;
+    for (int r0 = 0; r0 < height; r0 += kRows, group += stride) {
+      int8_t* to = group;
+      for (int t = 0; t < runs; ++t, to += depth * kRows) {
+        const int8_t* from[kRows];  // the last row stands in for those missing
+        for (int r = 0; r < kRows; ++r) {
+          const int row = r0 + r < height ? r0 + r : height - 1;
+          from[r] = join ? rows.data + row * rows.stride : row_run(a, m + row, t);
+        }
+        for (ptrdiff_t i = 0; i < depth; i += 16) interleave(from, i, to + i * kRows);
+      }
+    }
+    return {scratch, static_cast<ptrdiff_t>(stride)};
+  }
+
+ private:
+  static ZEROPOINT_INLINE void interleave(const int8_t* const (&from)[kRows], ptrdiff_t at,
+                                          int8_t* to) {
+    if constexpr (kRows == 4) {
+      int32x4x4_t v;
+      unroll<4>([&](auto r)
+                    ZEROPOINT_LAMBDA { v.val[r] = vreinterpretq_s32_s8(vld1q_s8(from[r] + at)); });
+      vst4q_s32(reinterpret_cast<int32_t*>(to), v);
+    } else {
+      int64x2x2_t v;
+      unroll<2>([&](auto r)
+                    ZEROPOINT_LAMBDA { v.val[r] = vreinterpretq_s64_s8(vld1q_s8(from[r] + at)); });
+      vst2q_s64(reinterpret_cast<int64_t*>(to), v);
+    }
+  }
+};
 
 // --- The walk over tiles -------------------------------------------------------------------------
 
@@ -357,7 +406,7 @@ void run_block(const RunArgs& args, int n_begin, int n_end) {
     const int height = static_cast<int>((next < args.m_end ? next : args.m_end) - m);
     const int whole = (height + Level::kRowStep - 1) / Level::kRowStep * Level::kRowStep;
     const TileSet& set = Level::tiles(whole);
-    tile.a = Level::slice(args.a, m, height, args.scratch);
+    tile.a = Level::slice(args.a, m, height, static_cast<int8_t*>(args.scratch));
     for (int n0 = n_begin; n0 < n_end;) {
       const bool wide = n_end - n0 > (set.panels - 1) * kNr;
       const int width = wide ? set.panels * kNr : kNr;

@@ -11,7 +11,9 @@ KernelSpan<Kernel> kernels() {
       x86_avx512vnni_kernels(),
       x86_avx2_kernels(),
 #elif defined(__aarch64__)
+      arm_i8mm_kernels(),
       arm_dotprod_kernels(),
+      arm_neon_kernels(),
 #endif
       portable_kernels(),
   });
