@@ -1,17 +1,9 @@
 // Owned memory on 64-byte boundaries, readable past its end.
 #pragma once
 
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
-
 #include <cstddef>
 #include <cstdlib>
 #include <memory>
-#include <string>
-#include <utility>
-
-#include "base/error.h"
 
 namespace zeropoint {
 
@@ -22,16 +14,9 @@ inline constexpr size_t kOverreadBytes = 64;
 class AlignedBuffer {
  public:
   AlignedBuffer() = default;
-  explicit AlignedBuffer(size_t bytes) : size_(bytes) {
-    const size_t padded = (bytes + kOverreadBytes + 63) / 64 * 64;
-    const size_t alignment = padded >= kHugePage / 2 ? kHugePage : 64;
-    data_.reset(padded < bytes ? nullptr : std::aligned_alloc(alignment, padded));
-    if (!data_) {
-      throw Error(ErrorCode::out_of_memory, "cannot allocate " + std::to_string(bytes) +
-                                                " bytes; use a smaller input or model");
-    }
-    use_huge_pages(padded);
-  }
+  // Not initialized. Large buffers lie on huge pages where the system has them; see
+  // base/huge_pages.h. Error(out_of_memory).
+  explicit AlignedBuffer(size_t bytes);
 
   void* data() { return data_.get(); }
   const void* data() const { return data_.get(); }
@@ -46,20 +31,6 @@ class AlignedBuffer {
   size_t size() const { return size_; }
 
  private:
-  static constexpr size_t kHugePage = size_t{2} << 20;
-
-  // Weights are swept once a run: with small pages, address translation and what scattered pages do
-  // to the second-level cache cost a tenth of the layers with many weights. Only a hint; the last
-  // page is made huge where at least half of it is used.
-  void use_huge_pages(size_t bytes) {
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-    const size_t whole = (bytes + kHugePage / 2) / kHugePage * kHugePage;
-    if (whole != 0) madvise(data_.get(), whole, MADV_HUGEPAGE);
-#else
-    static_cast<void>(bytes);
-#endif
-  }
-
   struct Free {
     void operator()(void* p) const { std::free(p); }
   };

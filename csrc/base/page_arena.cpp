@@ -9,11 +9,11 @@
 #include "base/aligned_buffer.h"
 #include "base/checked_math.h"
 #include "base/error.h"
+#include "base/huge_pages.h"
 
 namespace zeropoint {
 namespace {
 
-constexpr size_t kHugePage = size_t{2} << 20;
 // Below this, whole huge pages would be a large part of the memory in use.
 constexpr size_t kLeastForHugePages = 2 * kHugePage;
 // Address space is cheap: what is mapped and never touched takes no memory.
@@ -43,9 +43,7 @@ void PageArena::map(size_t at_least) {
   const size_t skip = (kHugePage - reinterpret_cast<uintptr_t>(base) % kHugePage) % kHugePage;
   next_ += skip;
   left_ -= skip;
-#if defined(MADV_HUGEPAGE)
-  ::madvise(next_, left_ / kHugePage * kHugePage, MADV_HUGEPAGE);  // advice: it may be refused
-#endif
+  advise_huge_pages(next_, left_);
 }
 
 void* PageArena::allocate(size_t bytes) {

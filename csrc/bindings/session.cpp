@@ -36,8 +36,8 @@ std::unique_ptr<PySession> from_file(const py::bytes& path, int threads, const s
   auto made = std::make_unique<PySession>();
   const py::gil_scoped_release release;
   const Isa level = resolve_isa(isa);
-  made->session =
-      make_session(read_model_file(name), threads, level, io, named_io, fuse, cache_path);
+  made->session = make_session(read_model_file(name, Checksum::later), threads, level, io, named_io,
+                               fuse, cache_path);
   return made;
 }
 

@@ -68,7 +68,7 @@ struct ConvShape {
 };
 
 // Offsets with each tap list written `repeat` times over.
-std::vector<int32_t> repeat_taps(const std::vector<int32_t>& offsets, int taps, int repeat) {
+std::vector<int32_t> repeat_taps(std::vector<int32_t> offsets, int taps, int repeat) {
   if (repeat == 1) return offsets;
   std::vector<int32_t> out;
   out.reserve(offsets.size() * static_cast<size_t>(repeat));

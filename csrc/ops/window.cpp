@@ -119,17 +119,34 @@ std::vector<int32_t> build_offsets(const Window& window, int64_t height, int64_t
                     std::to_string(output_height) + " x " + std::to_string(output_width) +
                     " pixels needs too large an offset table; use a smaller input");
   }
-  std::vector<int32_t> offsets;
-  offsets.reserve(static_cast<size_t>(entries));
+  std::vector<int32_t> offsets(static_cast<size_t>(entries));
+  const int64_t taps = window.taps();
+  const auto step = static_cast<int32_t>(window.strides[1] * pixel_stride);
+  // Output columns whose taps are all inside the image, from left to right.
+  const int64_t reach = (window.kernel[1] - 1) * window.dilations[1];
+  const auto inside_width = [&](int64_t ox) {
+    const int64_t left = ox * window.strides[1] - window.pads[1];
+    return left >= 0 && left + reach < width;
+  };
+  int32_t* out = offsets.data();
   for (int64_t oy = 0; oy < output_height; ++oy) {
-    for (int64_t ox = 0; ox < output_width; ++ox) {
+    bool left_is_inside = false;
+    for (int64_t ox = 0; ox < output_width; ++ox, out += taps) {
+      const bool is_inside = inside_width(ox);
+      if (is_inside && left_is_inside) {
+        for (int64_t t = 0; t < taps; ++t) {
+          out[t] = out[t - taps] == kPaddingOffset ? kPaddingOffset : out[t - taps] + step;
+        }
+        continue;
+      }
+      left_is_inside = is_inside;
+      int32_t* tap = out;
       for (int64_t ky = 0; ky < window.kernel[0]; ++ky) {
         const int64_t y = oy * window.strides[0] - window.pads[0] + ky * window.dilations[0];
         for (int64_t kx = 0; kx < window.kernel[1]; ++kx) {
           const int64_t x = ox * window.strides[1] - window.pads[1] + kx * window.dilations[1];
           const bool inside = y >= 0 && y < height && x >= 0 && x < width;
-          offsets.push_back(inside ? static_cast<int32_t>((y * width + x) * pixel_stride)
-                                   : kPaddingOffset);
+          *tap++ = inside ? static_cast<int32_t>((y * width + x) * pixel_stride) : kPaddingOffset;
         }
       }
     }

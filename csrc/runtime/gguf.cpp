@@ -386,22 +386,19 @@ std::vector<double> File::get_floats(std::string_view key) const {
   return floats(key, value);
 }
 
-std::optional<uint64_t> File::checksum(std::string_view key) const {
+std::optional<size_t> File::checksum_offset(std::string_view key) const {
   const KeyValue* value = find(key);
   if (value == nullptr) return std::nullopt;
   if (value->type != Type::u64 || value->is_array) {
-    throw Error(ErrorCode::invalid_model, source_ + ": key " + quoted(key) + " is not a uint64");
+    fail("key " + quoted(key) + " is not a uint64");
   }
-  return load<uint64_t>(value->data);
+  return static_cast<size_t>(value->data - data_);
 }
 
-bool File::checksum_fits(std::string_view key) const {
-  const std::optional<uint64_t> stored = checksum(key);
-  if (!stored) return true;
-  const KeyValue* value = find(key);
-  const unsigned char* tail = value->data + sizeof(*stored);
-  return *stored == 3 * weighted_words(data_, static_cast<size_t>(value->data - data_)) +
-                        weighted_words(tail, size_ - static_cast<size_t>(tail - data_));
+bool checksum_fits(const unsigned char* data, size_t size, size_t offset) {
+  const auto stored = load<uint64_t>(data + offset);
+  const size_t tail = offset + sizeof stored;
+  return stored == 3 * weighted_words(data, offset) + weighted_words(data + tail, size - tail);
 }
 
 const unsigned char* File::tensor_data(const Tensor& tensor, int64_t element_size) const {

@@ -75,11 +75,8 @@ class File {
   std::vector<int64_t> ints(std::string_view key, const KeyValue& value) const;
   std::vector<double> floats(std::string_view key, const KeyValue& value) const;
 
-  // Does the uint64 under `key` equal the checksum of all other bytes (3 h(head) + h(tail), see
-  // python/zeropoint/model_file.py)? True where the key is absent.
-  bool checksum_fits(std::string_view key) const;
-  // That uint64, if there is one.
-  std::optional<uint64_t> checksum(std::string_view key) const;
+  // Where the uint64 under `key` is in the block, if there is one; see checksum_fits().
+  std::optional<size_t> checksum_offset(std::string_view key) const;
 
   // The bytes of a tensor whose type takes `element_size` bytes an element, checked to be inside
   // the file.
@@ -97,5 +94,9 @@ class File {
   std::map<std::string_view, KeyValue> keys_;
   std::map<std::string_view, Tensor> tensors_;
 };
+
+// Does the uint64 at `offset` equal the checksum of all other bytes (3 h(head) + h(tail), see
+// python/zeropoint/model_file.py)?
+bool checksum_fits(const unsigned char* data, size_t size, size_t offset);
 
 }  // namespace zeropoint::gguf

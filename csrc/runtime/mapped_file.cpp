@@ -12,11 +12,10 @@
 #include "base/aligned_buffer.h"
 #include "base/checked_math.h"
 #include "base/error.h"
+#include "base/huge_pages.h"
 
 namespace zeropoint {
 namespace {
-
-constexpr size_t kHugePage = size_t{2} << 20;
 
 [[noreturn]] void fail(const std::string& path, const char* what, int error) {
   throw Error(ErrorCode::io,
@@ -28,6 +27,23 @@ bool is_mapped(const MemoryBlock& block, const void* begin, size_t bytes) {
   const auto* first = static_cast<const unsigned char*>(begin);
   return block.mapped && first >= block.data && first <= block.data + block.size &&
          bytes <= static_cast<size_t>(block.data + block.size - first);
+}
+
+std::string stamp_of(const struct stat& status) {
+#if defined(__APPLE__)
+  const timespec modified = status.st_mtimespec, changed = status.st_ctimespec;
+#else
+  const timespec modified = status.st_mtim, changed = status.st_ctim;
+#endif
+  std::string stamp;
+  for (const auto number :
+       {static_cast<int64_t>(status.st_dev), static_cast<int64_t>(status.st_ino),
+        static_cast<int64_t>(status.st_size), static_cast<int64_t>(modified.tv_sec),
+        static_cast<int64_t>(modified.tv_nsec), static_cast<int64_t>(changed.tv_sec),
+        static_cast<int64_t>(changed.tv_nsec)}) {
+    stamp += std::to_string(number) + " ";
+  }
+  return stamp;
 }
 
 struct Descriptor {
@@ -70,7 +86,7 @@ MemoryBlock map_file(const std::string& path) {
   if (::mmap(base, size, PROT_READ, MAP_PRIVATE | MAP_FIXED, file.fd, 0) == MAP_FAILED) {
     fail(path, "map the model file", errno);
   }
-  return {static_cast<const unsigned char*>(base), size, true, true, owner};
+  return {static_cast<const unsigned char*>(base), size, true, true, owner, stamp_of(status)};
 }
 
 void prefetch_pages(const MemoryBlock& block, const void* begin, size_t bytes) {

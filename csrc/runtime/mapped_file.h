@@ -14,6 +14,9 @@ struct MemoryBlock {
   bool slack = false;
   bool mapped = false;                // pages of a file, which may leave memory and come back
   std::shared_ptr<const void> owner;  // may be empty: the caller keeps the bytes alive
+  // Of a file: device, inode, size and times. The same stamp later means the same bytes, as long
+  // as they are altered through the file system.
+  std::string stamp;
 };
 
 // Maps a regular file. Error(io) names the path and the operating system's reason.

@@ -25,7 +25,9 @@ struct Model {
   std::vector<const ValueInfo*> unsigned_values;
 
   MemoryBlock file;                  // the whole model file; empty in copies of a model
-  std::optional<uint64_t> checksum;  // as the file has it: it fits the content
+  std::optional<uint64_t> checksum;  // as the file has it
+  size_t checksum_offset = 0;        // where it is in the file
+  bool content_checked = true;       // false: that it fits the content is not known yet
   int64_t file_bytes = 0;
   int64_t constant_bytes = 0;
 

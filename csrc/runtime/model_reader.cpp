@@ -21,13 +21,14 @@ constexpr int64_t kMaxNodes = 1 << 16;
 
 class Reader {
  public:
-  Reader(const MemoryBlock& block, const std::string& source)
-      : block_(block), file_(block.data, block.size, source) {}
+  Reader(const MemoryBlock& block, const std::string& source, Checksum checksum)
+      : block_(block), file_(block.data, block.size, source), checksum_(checksum) {}
 
   Model read() {
     try {
       return read_all();
     } catch (const Error& error) {
+      if (model_.checksum) check_content(model_);  // the more helpful message, where it is true
       const std::string begin = file_.source() + ": ";
       if (std::strncmp(error.what(), begin.c_str(), begin.size()) == 0) throw;
       rethrow_with_context(error, file_.source());  // from the helpers that know no file
@@ -36,11 +37,11 @@ class Reader {
 
  private:
   Model read_all() {
-    check_header();
     model_.source = file_.source();
+    model_.file = block_;
+    check_header();
     model_.name = std::string(file_.get_string("general.name"));
     model_.producer = std::string(file_.get_string("zeropoint.producer"));
-    model_.file = block_;
     model_.file_bytes = static_cast<int64_t>(block_.size);
     if (block_.owner) model_.owners.push_back(block_.owner);
     read_values();
@@ -66,12 +67,14 @@ class Reader {
            std::to_string(kFormatVersion) + "; upgrade zeropoint");
     }
     if (version < 1) fail("has the impossible format version " + std::to_string(version));
-    if (!file_.checksum_fits("zeropoint.checksum")) {
-      fail(
-          "the checksum does not fit the content; the file was altered or damaged: fetch or write "
-          "it again");
+    if (const auto at = file_.checksum_offset("zeropoint.checksum")) {
+      model_.checksum_offset = *at;
+      uint64_t checksum = 0;
+      std::memcpy(&checksum, block_.data + *at, sizeof checksum);
+      model_.checksum = checksum;
+      model_.content_checked = false;
     }
-    model_.checksum = file_.checksum("zeropoint.checksum");
+    if (checksum_ == Checksum::now) check_content(model_);
   }
 
   // -- values ---------------------------------------------------------------------------------
@@ -379,6 +382,7 @@ class Reader {
 
   const MemoryBlock& block_;
   gguf::File file_;
+  Checksum checksum_;
   Model model_;
   std::map<std::string_view, size_t> by_name_;
   std::vector<bool> written_;
@@ -386,14 +390,24 @@ class Reader {
 
 }  // namespace
 
-Model read_model(const MemoryBlock& block, const std::string& source) {
-  return Reader(block, source).read();
+Model read_model(const MemoryBlock& block, const std::string& source, Checksum checksum) {
+  return Reader(block, source, checksum).read();
 }
 
-Model read_model_file(const std::string& path) {
-  const MemoryBlock block = map_file(path);
-  prefetch_pages(block, block.data, block.size);  // the checksum is of all of it
-  return read_model(block, path);
+Model read_model_file(const std::string& path, Checksum checksum) {
+  return read_model(map_file(path), path, checksum);
+}
+
+void check_content(Model& model) {
+  if (model.content_checked) return;
+  prefetch_pages(model.file, model.file.data, model.file.size);
+  if (!gguf::checksum_fits(model.file.data, model.file.size, model.checksum_offset)) {
+    throw Error(ErrorCode::invalid_model,
+                model.source +
+                    ": the checksum does not fit the content; the file was altered or damaged: "
+                    "fetch or write it again");
+  }
+  model.content_checked = true;
 }
 
 }  // namespace zeropoint

@@ -15,12 +15,22 @@ namespace zeropoint {
 
 inline constexpr int kFormatVersion = 1;
 
+// When the checksum of the whole content is computed: a file that does not fit it is an error.
+enum class Checksum {
+  now,
+  later,  // by check_content(), which a Session calls unless a cache file vouches for the content
+};
+
 // Maps the file; Error(io) when it cannot be opened.
-Model read_model_file(const std::string& path);
+Model read_model_file(const std::string& path, Checksum checksum = Checksum::now);
 
 // Reads a model from memory. The bytes must stay as they are while the Model lives; they are not
 // copied, except constants that are not aligned to their elements or that lack kOverreadBytes
 // behind them.
-Model read_model(const MemoryBlock& block, const std::string& source);
+Model read_model(const MemoryBlock& block, const std::string& source,
+                 Checksum checksum = Checksum::now);
+
+// The check that was left for later; nothing where it was made.
+void check_content(Model& model);
 
 }  // namespace zeropoint

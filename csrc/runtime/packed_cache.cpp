@@ -2,8 +2,10 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
@@ -31,6 +33,7 @@ constexpr size_t kMagicBytes = sizeof kMagic - 1;
 constexpr size_t kPreambleBytes = kMagicBytes + 3 * sizeof(uint64_t);
 constexpr size_t kAlignment = 64;
 constexpr int kTemporaryNames = 100;
+constexpr size_t kMostParts = 1024;  // of one writev()
 
 std::string hexadecimal(uint64_t value) {
   static constexpr char kDigits[] = "0123456789abcdef";
@@ -90,6 +93,8 @@ class CacheFile final : public WeightSource {
     return file->read_head(identity) ? file : nullptr;
   }
 
+  std::string_view stamp() const { return stamp_; }
+
   const void* find(const WeightKey& key) const override {
     const auto it = blocks_.find({key.node, key.index});
     if (it == blocks_.end()) return nullptr;
@@ -120,6 +125,7 @@ class CacheFile final : public WeightSource {
     if (weighted_words(head, rest) != checksum) return false;
     Cursor in(head, rest);
     if (in.text() != identity) return false;
+    stamp_ = in.text();
     const uint64_t count = in.number();
     for (uint64_t i = 0; i < count && in.valid(); ++i) {
       Block block;
@@ -139,6 +145,7 @@ class CacheFile final : public WeightSource {
   }
 
   MemoryBlock block_;
+  std::string_view stamp_;
   std::map<std::pair<std::string_view, uint64_t>, Block> blocks_;
 };
 
@@ -162,9 +169,10 @@ void append_text(std::string& out, const std::string& text) {
 }
 
 // Everything before the blocks; `offsets` receives where they go.
-std::string make_head(const std::string& identity, const std::vector<WeightStore::Entry>& entries,
+std::string make_head(const std::string& identity, const std::string& stamp,
+                      const std::vector<WeightStore::Entry>& entries,
                       std::vector<uint64_t>& offsets) {
-  size_t head_bytes = kPreambleBytes + 2 * sizeof(uint64_t) + identity.size();
+  size_t head_bytes = kPreambleBytes + 3 * sizeof(uint64_t) + identity.size() + stamp.size();
   for (const WeightStore::Entry& entry : entries) {
     head_bytes += 6 * sizeof(uint64_t) + entry.key.node.size() + entry.key.kernel.size();
   }
@@ -176,6 +184,7 @@ std::string make_head(const std::string& identity, const std::vector<WeightStore
 
   std::string body;
   append_text(body, identity);
+  append_text(body, stamp);
   append_number(body, entries.size());
   for (size_t i = 0; i < entries.size(); ++i) {
     const WeightKey& key = entries[i].key;
@@ -214,20 +223,20 @@ class TemporaryFile {
   TemporaryFile(const TemporaryFile&) = delete;
   TemporaryFile& operator=(const TemporaryFile&) = delete;
 
-  void write(const void* data, size_t bytes) {
-    const char* from = static_cast<const char*>(data);
-    while (bytes > 0) {
-      const ssize_t done = ::write(fd_, from, bytes);
+  // Many parts at once: the system then keeps the file in large pages, which are mapped sooner.
+  void write(std::vector<iovec> parts) {
+    size_t first = 0;
+    while (first < parts.size()) {
+      const auto count = static_cast<int>(std::min<size_t>(parts.size() - first, kMostParts));
+      const ssize_t done = ::writev(fd_, parts.data() + first, count);
       if (done < 0 && errno == EINTR) continue;
       if (done < 0) fail(target_, errno);
-      from += done;
-      bytes -= static_cast<size_t>(done);
-      at_ += static_cast<uint64_t>(done);
+      auto left = static_cast<size_t>(done);
+      while (first < parts.size() && left >= parts[first].iov_len) left -= parts[first++].iov_len;
+      if (left == 0) continue;
+      parts[first].iov_base = static_cast<char*>(parts[first].iov_base) + left;
+      parts[first].iov_len -= left;
     }
-  }
-  void pad_to(uint64_t offset) {
-    static constexpr char kZeros[kAlignment] = {};
-    write(kZeros, static_cast<size_t>(offset - at_));
   }
   void move_to_target() {
     const int fd = std::exchange(fd_, -1);
@@ -238,7 +247,6 @@ class TemporaryFile {
  private:
   std::string target_, name_;
   int fd_ = -1;
-  uint64_t at_ = 0;
   bool moved_ = false;
 };
 
@@ -259,17 +267,25 @@ void expect_replaceable(const std::string& path) {
   if (!ours) fail(path, "another kind of file is there already; it is left alone");
 }
 
-void write_cache(const std::string& path, const std::string& identity,
+void write_cache(const std::string& path, const std::string& identity, const std::string& stamp,
                  const std::vector<WeightStore::Entry>& entries) {
   expect_replaceable(path);
   std::vector<uint64_t> offsets;
-  const std::string head = make_head(identity, entries, offsets);
-  TemporaryFile file(path);
-  file.write(head.data(), head.size());
+  const std::string head = make_head(identity, stamp, entries, offsets);
+  static constexpr char kZeros[kAlignment] = {};
+  std::vector<iovec> parts;
+  uint64_t end = 0;
+  const auto append = [&](const void* data, uint64_t offset, size_t bytes) {
+    parts.push_back({const_cast<char*>(kZeros), static_cast<size_t>(offset - end)});
+    parts.push_back({const_cast<void*>(data), bytes});
+    end = offset + bytes;
+  };
+  append(head.data(), 0, head.size());
   for (size_t i = 0; i < entries.size(); ++i) {
-    file.pad_to(offsets[i]);
-    file.write(entries[i].data, entries[i].key.bytes);
+    append(entries[i].data, offsets[i], entries[i].key.bytes);
   }
+  TemporaryFile file(path);
+  file.write(std::move(parts));
   file.move_to_target();
 }
 
@@ -312,7 +328,11 @@ PackedCache::PackedCache(const std::string& place, const Model& model, Isa isa) 
   identity_ = std::string("build ") + ZEROPOINT_SOURCE_DIGEST + "\nisa " + isa_name(isa) +
               "\nmodel " + std::to_string(model.file.size) + " bytes, checksum " +
               hexadecimal(checksum) + "\n";
-  if (*ZEROPOINT_SOURCE_DIGEST != '\0') source_ = CacheFile::open(path_, identity_);
+  stamp_ = model.file.stamp;
+  if (*ZEROPOINT_SOURCE_DIGEST == '\0') return;
+  const auto file = CacheFile::open(path_, identity_);
+  source_ = file;
+  vouches_for_model_ = file != nullptr && !stamp_.empty() && file->stamp() == stamp_;
 }
 
 CacheReport PackedCache::update(const WeightStore& store) const {
@@ -326,7 +346,7 @@ CacheReport PackedCache::update(const WeightStore& store) const {
     if (*ZEROPOINT_SOURCE_DIGEST == '\0') {
       fail(path_, "this build of the engine does not know its own sources; build it with CMake");
     }
-    write_cache(path_, identity_, store.entries());
+    write_cache(path_, identity_, stamp_, store.entries());
     report.state = CacheReport::State::written;
   } catch (const Error& error) {
     report.state = CacheReport::State::failed;

@@ -4,12 +4,13 @@
 // The file belongs to one model, one ISA level and one build of the engine: its header names the
 // content of the model file, the level, and a digest of the sources that decide about layouts. A
 // file that belongs to anything else, or is truncated or damaged, counts as none: what is missing
-// is packed as ever, and the file is written anew. Every size and offset is checked, and every
-// block of weights has a checksum. That is protection against accidents: whoever can write the file
-// decides what the model computes, as with the model file itself.
+// is packed as ever, and the file is written anew. It remembers the stamp of the model file, too,
+// whose checksum need not be computed again while it stays the same. Every size and offset is
+// checked, and every block of weights has a checksum. That is protection against accidents: whoever
+// can write the file decides what the model computes, as with the model file itself.
 //
 //   "ZPPACKED"  uint64 file_bytes  uint64 head_bytes  uint64 head_checksum
-//   text identity
+//   text identity, text stamp of the model file (see MemoryBlock)
 //   uint64 count, then for each block: text node, uint64 index, text kernel, uint64 offset,
 //   uint64 bytes, uint64 checksum
 //   the blocks, at 64-byte boundaries
@@ -55,6 +56,8 @@ class PackedCache {
   const std::string& path() const { return path_; }
   // nullptr where the file is of no use.
   std::shared_ptr<const WeightSource> source() const { return source_; }
+  // Was it written from this very model file, unaltered since, and checked then?
+  bool vouches_for_model() const { return vouches_for_model_; }
 
   // Call when all operators are made: writes the file where something had to be packed. It takes
   // its place in one step, so other processes see the old file or the new one, whole.
@@ -62,8 +65,9 @@ class PackedCache {
 
  private:
   std::string path_;
-  std::string identity_;
+  std::string identity_, stamp_;
   std::shared_ptr<const WeightSource> source_;
+  bool vouches_for_model_ = false;
 };
 
 }  // namespace zeropoint

@@ -9,6 +9,7 @@
 #include "base/fp_environment.h"
 #include "runtime/fusion.h"
 #include "runtime/gguf.h"
+#include "runtime/model_reader.h"
 
 namespace zeropoint {
 namespace {
@@ -72,6 +73,7 @@ Session::Session(Model model, int threads, Isa isa, const BorderRequest& request
       pool_(threads) {
   std::optional<PackedCache> packed;
   if (!cache.empty()) packed.emplace(cache, model_, isa);
+  if (!packed || !packed->vouches_for_model()) check_content(model_);
   store_ = std::make_unique<WeightStore>(packed ? packed->source() : nullptr,
                                          static_cast<size_t>(model_.constant_bytes));
   make_ops(threads);

@@ -59,6 +59,7 @@ class Session:
         io: str = "as_file",
         named_io: Sequence[tuple[str, str]] = (),
         fuse: bool = True,
+        cache: bytes = b"",
     ) -> Session: ...
     @staticmethod
     def from_bytes(
@@ -69,6 +70,7 @@ class Session:
         io: str = "as_file",
         named_io: Sequence[tuple[str, str]] = (),
         fuse: bool = True,
+        cache: bytes = b"",
     ) -> Session: ...
     @property
     def inputs(self) -> list[tuple[str, str, tuple[int, ...]]]:
@@ -83,6 +85,9 @@ class Session:
     def threads(self) -> int: ...
     @property
     def isa(self) -> str: ...
+    @property
+    def cache(self) -> tuple[str, bytes, bytes]:
+        """Of the cache file: "off", "reused", "written" or "failed"; its path; what failed."""
     def run(self, inputs: Sequence[Array]) -> list[Array]: ...
     def observe(
         self, inputs: Sequence[Array], callback: Callable[[str, Array], object]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
@@ -85,14 +86,21 @@ class Session:
         fuse: join nodes where that saves time, such as a convolution and the residual add behind
             it. Results are the same bytes without; :meth:`observe` always runs the nodes one by
             one.
+        cache: a file that keeps the packed weights, so that the next session of this model maps
+            them instead of packing them again, or an existing folder in which the session chooses
+            the file. Default: none. A file of another model, ISA level or build of zeropoint, or a
+            damaged one, is written anew, in one step, so any number of processes may share it.
+            Results are the same bytes. It is never a reason to fail: where the file cannot be
+            written there is a RuntimeWarning. Whoever can write the file decides what the model
+            computes: keep it where you would keep the model.
 
     Raises:
         FileError: the file cannot be opened.
         ModelError: the file is not a valid model.
         UnsupportedError: nodes that this build cannot run; the message names all of them.
         IsaError: the ISA level is unknown, or this CPU lacks it.
-        InputError: ``threads`` is out of range, ``model`` is none of the above, or ``io`` names an
-            input or output that does not exist or cannot have that dtype.
+        InputError: ``threads`` is out of range, ``model`` is none of the above, ``io`` names an
+            input or output that does not exist or cannot have that dtype, or ``cache`` is no path.
     """
 
     def __init__(
@@ -103,6 +111,7 @@ class Session:
         isa: str | None = None,
         io: str | Mapping[str, str] = "as_file",
         fuse: bool = True,
+        cache: str | os.PathLike[str] | None = None,
     ) -> None:
         if isinstance(threads, bool) or not isinstance(threads, int | np.integer):
             raise InputError(f"threads must be an integer, not {threads!r}")
@@ -112,19 +121,24 @@ class Session:
             raise InputError(f"isa must be the name of an ISA level, not {isa!r}")
         if not isinstance(fuse, bool):
             raise InputError(f"fuse must be True or False, not {fuse!r}")
-        level = isa or ""
+        level, keep = isa or "", _cache_path(cache)
         everywhere, named = _border(io)
         if isinstance(model, str | os.PathLike):
             self._source = os.fspath(model)
             if "\0" in self._source:
                 raise InputError(f"the path {self._source!r} has a zero byte in it")
             path = os.fsencode(self._source)
-            self._core = _core.Session.from_file(path, int(threads), level, everywhere, named, fuse)
+            self._core = _core.Session.from_file(
+                path, int(threads), level, everywhere, named, fuse, keep
+            )
         else:
             content, self._source = _model_bytes(model)
             self._core = _core.Session.from_bytes(
-                content, self._source, int(threads), level, everywhere, named, fuse
+                content, self._source, int(threads), level, everywhere, named, fuse, keep
             )
+        state, _, problem = self._core.cache
+        if state == "failed":
+            warnings.warn(os.fsdecode(problem), RuntimeWarning, stacklevel=2)
         self._inputs = tuple(map(_tensor_info, self._core.inputs))
         self._outputs = tuple(map(_tensor_info, self._core.outputs))
 
@@ -158,6 +172,18 @@ class Session:
     def isa(self) -> str:
         """The ISA level in force."""
         return self._core.isa
+
+    @property
+    def cache_state(self) -> str:
+        """What became of the ``cache``: "off" (none was asked for), "reused", "written" (it was
+        missing or did not fit, and is there now) or "failed" (it could not be written)."""
+        return self._core.cache[0]
+
+    @property
+    def cache_path(self) -> str | None:
+        """The file with the packed weights, or None where no ``cache`` was asked for."""
+        state, path, _ = self._core.cache
+        return None if state == "off" else os.fsdecode(path)
 
     def __repr__(self) -> str:
         takes = ", ".join(f"{t.name}: {t}" for t in self._inputs)
@@ -325,6 +351,16 @@ def _border(io: object) -> tuple[str, list[tuple[str, str]]]:
     raise InputError(
         f"io must be 'as_file', 'float32', 'int8', 'uint8' or {{name: one of these}}, not {io!r}"
     )
+
+
+def _cache_path(cache: object) -> bytes:
+    """As the engine wants it: "" for none."""
+    if cache is None:
+        return b""
+    path = os.fspath(cache) if isinstance(cache, str | os.PathLike) else None
+    if not isinstance(path, str) or not path or "\0" in path:
+        raise InputError(f"cache must be the path of a file or folder, or None, not {cache!r}")
+    return os.fsencode(path)
 
 
 def _tensor_info(info: tuple[str, str, tuple[int, ...]]) -> TensorInfo:

@@ -19,6 +19,7 @@ HELP = "time a model against the machine's ceiling"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     common.add_model(parser)
     common.add_engine(parser)
+    common.add_cache(parser)
     common.add_shapes(parser)
     parser.add_argument(
         "--repeats", type=common.positive, metavar="N", help="runs (default: a second's worth)"

@@ -43,6 +43,15 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_cache(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--cache",
+        metavar="PATH",
+        help="keep packed weights in this file, or in a file in this folder, and reuse them "
+        "the next time",
+    )
+
+
 def add_shapes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch", type=positive, metavar="N", help="free first dimensions (default: 1)"
@@ -83,7 +92,8 @@ def open_session(options: argparse.Namespace) -> Session:
 
     path = options.model
     model = path if is_model_file(path) else load_graph(path)
-    return Session(model, threads=options.threads, isa=options.isa)
+    cache = getattr(options, "cache", None)
+    return Session(model, threads=options.threads, isa=options.isa, cache=cache)
 
 
 def require_writable(path: str, *sources: str) -> None:

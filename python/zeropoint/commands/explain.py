@@ -19,6 +19,7 @@ HELP = "precision, kernel, ISA level and time of each node"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     common.add_model(parser)
     common.add_engine(parser)
+    common.add_cache(parser)
     common.add_shapes(parser)
     parser.add_argument(
         "--repeats", type=common.positive, default=20, metavar="N", help="runs (default: 20)"

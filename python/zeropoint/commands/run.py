@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch", type=common.positive, metavar="N", help="run at most N samples at a time"
     )
     common.add_engine(parser)
+    common.add_cache(parser)
 
 
 def execute(options: argparse.Namespace) -> None:
