@@ -167,8 +167,9 @@ struct Walk {
     });
   }
 
+  template <bool kInside>
   ZP_INLINE void load_column(int column) {
-    if (static_cast<unsigned>(column) < static_cast<unsigned>(s.width)) {
+    if (kInside || static_cast<unsigned>(column) < static_cast<unsigned>(s.width)) {
       const ptrdiff_t at = column * s.channels;
       D::load(ZP_EACH(r) { return vld1_s8(rows[decltype(r)::value] + at); }, x);
     } else {
@@ -203,20 +204,13 @@ struct Walk {
   template <int kSlot>
   ZP_INLINE void finish(int output) {
     act_t* to = y + output * s.y_stride;
-    const int16x8_t upper = scaled(acc[kSlot][0]);
-    if constexpr (S::kRows == 2) {
-      const int16x8_t lower = scaled(acc[kSlot][1]);
-      int8x16_t bytes = vqmovn_high_s16(vqmovn_s16(upper), lower);
-      if (kClamp) bytes = vminq_s8(vmaxq_s8(bytes, epilogue.qmin), epilogue.qmax);
-      store(to, vget_low_s8(bytes));
-      store(to + s.y_row, vget_high_s8(bytes));
-    } else {
-      int8x8_t bytes = vqmovn_s16(upper);
+    unrolled<S::kRows>(ZP_EACH(row) {
+      int8x8_t bytes = vqmovn_s16(scaled(acc[kSlot][decltype(row)::value]));
       if (kClamp) {
         bytes = vmin_s8(vmax_s8(bytes, vget_low_s8(epilogue.qmin)), vget_low_s8(epilogue.qmax));
       }
-      store(to, bytes);
-    }
+      store(to + decltype(row)::value * s.y_row, bytes);
+    });
   }
 
   // The taps of column kPhase of a period, from the kernel's last column to its first.
@@ -239,16 +233,18 @@ struct Walk {
     }
   }
 
-  // One period of columns; returns whether the tile is done.
-  template <int kPhase, bool kFinish>
+  // One period of columns; returns whether the tile is done. kInside: all of them lie in the image
+  // and finish output columns that are wanted.
+  template <int kPhase, bool kFinish, bool kInside>
   ZP_INLINE bool period(int& column, int& output) {
     if constexpr (kPhase < S::kPeriod) {
-      load_column(column++);
+      load_column<kInside>(column++);
       add_taps<kPhase, S::kSide - 1, kFinish>(output);
       if constexpr (kFinish && kPhase % S::kStep == 0) {
-        if (++output == s.outputs) return true;
+        ++output;
+        if (!kInside && output == s.outputs) return true;
       }
-      return period<kPhase + 1, kFinish>(column, output);
+      return period<kPhase + 1, kFinish, kInside>(column, output);
     }
     return false;
   }
@@ -257,8 +253,16 @@ struct Walk {
     for (int tile = 0; tile < s.tiles; ++tile) {
       turn_to(tile);
       int column = s.column, output = 0;
-      period<0, false>(column, output);
-      while (!period<0, true>(column, output)) {
+      period<0, false, false>(column, output);
+      if (column >= 0) {
+        const int of_image = (s.width - column) / S::kPeriod;
+        const int of_outputs = s.outputs / (S::kPeriod / S::kStep);
+        for (int left = of_image < of_outputs ? of_image : of_outputs; left > 0; --left) {
+          period<0, true, true>(column, output);
+        }
+        if (output == s.outputs) continue;
+      }
+      while (!period<0, true, false>(column, output)) {
       }
     }
   }
