@@ -1,21 +1,16 @@
-// gemm_s8 for AVX2, exact: both operands as s16, vpmaddwd (two products summed into s32) + vpaddd.
-// vpmaddubsw is not used: its s16 sums can saturate.
+// gemm_s8 for AVX2, exact: vpmaddubsw where it cannot saturate, which packing sees to
+// (avx2_packing.h), and vpmaddwd by ones to widen its sums.
 //
-// Tile: up to 6x16, 12 accumulators. A slice of A (the tile's rows, all of K) is widened to s16 in
-// scratch, which also gathers a convolution's taps, and is used for a whole block of columns. B
-// stays int8 in memory (half the traffic, and a matrix-vector product is bound by that) and is
-// widened by vpmovsxbw as it is loaded: 2 extra operations for 24.
+// Tile: up to 6x16, 12 accumulators. A slice of A (the tile's rows, all of K) is copied to scratch,
+// which also gathers a convolution's taps, and is used for a whole block of columns.
 //
-// Packed: panels of 16 columns,
-//   { int32 bias[16]; float multiplier[16]; int8 weights[taps * ceil(depth / 2)][16][2] }
-// Padded columns and the padding of an odd depth hold zero weights.
-//
-// Bound: a pair of products is at most 2 * 255 * 128 in s32; the caller proved
-// sum|w| * 255 + |bias| < 2^31, so no partial sum wraps.
+// Bound: the caller proved sum|w| * 255 + |bias| < 2^31. Partial sums may wrap, as complements move
+// multiples of 255 to the bias; the final sum does not.
 #include <immintrin.h>
 
 #include <cstring>
 
+#include "kernels/gemm_s8/avx2_packing.h"
 #include "kernels/gemm_s8/gemm_s8_kernels.h"
 
 #if defined(__clang__)
@@ -23,72 +18,34 @@
 #else
 #define ZEROPOINT_UNROLL _Pragma("GCC unroll 16")
 #endif
+#define ZEROPOINT_INLINE inline __attribute__((always_inline))
 
 namespace zeropoint::gemm_s8 {
 namespace {
 
-constexpr int kMr = 6;
-constexpr int kNr = 16;
-constexpr size_t kHeaderBytes = kNr * (sizeof(int32_t) + sizeof(float));
 // Panels used with one slice of A before the next slice: what stays in the second-level cache.
-constexpr size_t kBlockBytes = 256 * 1024;
+constexpr size_t kBlockBytes = 512 * 1024;
 // How far ahead of its use a matrix-vector product asks for the weights.
 constexpr size_t kPrefetchBytes = 2048;
 
-// s16 elements of one row of the slice: every tap's run padded to a pair.
-size_t slice_depth(int taps, int depth) {
-  return static_cast<size_t>(taps) * ((static_cast<size_t>(depth) + 1) / 2 * 2);
-}
+// For each thread: a slice of A and its complements.
+size_t scratch_bytes(int, int taps, int depth) { return 2 * slice_bytes(taps, depth); }
 
-// Distance between rows of the slice: widening writes 16 elements at a time.
-size_t slice_stride(int taps, int depth) { return (slice_depth(taps, depth) + 15) / 16 * 16 + 16; }
-
-size_t panel_bytes(int taps, int depth) { return kHeaderBytes + slice_depth(taps, depth) * kNr; }
-
-size_t packed_bytes(int n, int taps, int depth) {
-  return (static_cast<size_t>(n) + kNr - 1) / kNr * panel_bytes(taps, depth);
-}
-
-size_t scratch_bytes(int, int taps, int depth) {
-  return kMr * slice_stride(taps, depth) * sizeof(int16_t);
-}
-
-void pack(const PackArgs& args, void* packed) {
-  const size_t depth = static_cast<size_t>(args.depth);
-  uint8_t* out = static_cast<uint8_t*>(packed);
-  std::memset(out, 0, packed_bytes(args.n, args.taps, args.depth));
-  for (int n0 = 0; n0 < args.n; n0 += kNr, out += panel_bytes(args.taps, args.depth)) {
-    const size_t columns = static_cast<size_t>(args.n - n0 < kNr ? args.n - n0 : kNr);
-    std::memcpy(out, args.bias + n0, columns * sizeof(int32_t));
-    if (args.multiplier != nullptr) {
-      std::memcpy(out + kNr * sizeof(int32_t), args.multiplier + n0, columns * sizeof(float));
-    }
-    for (size_t j = 0; j < columns; ++j) {
-      const int8_t* column =
-          args.weights + (static_cast<size_t>(n0) + j) * static_cast<size_t>(args.taps) * depth;
-      uint8_t* to = out + kHeaderBytes + j * 2;
-      for (int t = 0; t < args.taps; ++t, column += depth) {
-        size_t k = 0;
-        for (; k + 2 <= depth; k += 2, to += kNr * 2) std::memcpy(to, column + k, 2);
-        if (k < depth) {
-          *to = static_cast<uint8_t>(column[k]);
-          to += kNr * 2;
-        }
-      }
-    }
-  }
-}
-
-// Rows m .. m + height - 1 of A as s16. What lies past a run is garbage that meets zero weights.
-void widen_slice(const Rows<act_t>& a, int64_t m, int height, size_t stride, int16_t* slice) {
-  const int padded = (a.depth + 1) / 2 * 2;
+// Copies rows m .. m + height - 1 of A to the slice. What lies past a run is garbage that meets
+// zero weights.
+void copy_slice(const Rows<act_t>& a, int64_t m, int height, bool complemented, act_t* slice) {
+  const size_t stride = slice_stride(a.taps, a.depth);
+  const size_t complements = slice_bytes(a.taps, a.depth);
+  const int padded = (a.depth + 3) / 4 * 4;
+  const __m256i flip = every_other_byte();
   for (int r = 0; r < height; ++r) {
-    int16_t* to = slice + static_cast<size_t>(r) * stride;
+    act_t* to = slice + static_cast<size_t>(r) * stride;
     for (int t = 0; t < a.taps; ++t, to += padded) {
       const act_t* from = row_run(a, m + r, t);
-      for (int k = 0; k < a.depth; k += 16) {
-        const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + k));
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + k), _mm256_cvtepu8_epi16(bytes));
+      for (int k = 0; k < a.depth; k += 32) {
+        const __m256i bytes = load_256(from + k);
+        store_256(to + k, bytes);
+        if (complemented) store_256(to + k + complements, _mm256_xor_si256(bytes, flip));
       }
     }
   }
@@ -104,9 +61,9 @@ struct Output {
 };
 
 struct Tile {
-  const int16_t* slice;  // the tile's rows, widened
-  size_t stride;
-  size_t depth;
+  const act_t* slice;  // the tile's rows
+  ptrdiff_t stride;
+  size_t groups;         // of four rows of K
   const uint8_t* panel;  // its header
   int columns;           // to store; the rest is padding
   act_t* c;              // at (m, first column); exactly one of the two is set
@@ -116,10 +73,10 @@ struct Tile {
   Output out;
 };
 
-inline int32_t load_pair(const int16_t* p) {
+inline __m256i broadcast_4(const act_t* p) {
   int32_t v;
   std::memcpy(&v, p, sizeof(v));
-  return v;
+  return _mm256_set1_epi32(v);
 }
 
 // One row's sums -> s16 before the zero point, the two vectors' 128-bit halves interleaved. Only
@@ -188,35 +145,88 @@ inline void store_row_s32(int32_t* c, const __m256i* acc, int columns) {
   }
 }
 
+// Pairs of s16 sums, added to s32.
+ZEROPOINT_INLINE void add_pairs(__m256i& acc, __m256i pairs) {
+  acc = _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+
 template <int MR>
 void compute_tile(const Tile& tile) {
-  const int32_t* bias = reinterpret_cast<const int32_t*>(tile.panel);
-  const float* multiplier = reinterpret_cast<const float*>(bias + kNr);
-  const uint8_t* w = tile.panel + kHeaderBytes;
+  const auto& header = *reinterpret_cast<const PanelHeader*>(tile.panel);
+  const float* multiplier = header.multiplier;
+  const auto* start = reinterpret_cast<const uint32_t*>(tile.panel + sizeof(PanelHeader));
+  const uint8_t* w = tile.panel + sizeof(PanelHeader) + starts_bytes(tile.groups);
+  const act_t* slice = tile.slice;
+  const ptrdiff_t stride = tile.stride;
 
   __m256i acc[MR][2];
   ZEROPOINT_UNROLL
   for (int j = 0; j < 2; ++j) {
-    const __m256i start = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bias + j * 8));
+    const __m256i bias = load_256(header.bias + j * 8);
     ZEROPOINT_UNROLL
-    for (int r = 0; r < MR; ++r) acc[r][j] = start;
+    for (int r = 0; r < MR; ++r) acc[r][j] = bias;
   }
-  const int16_t* a[MR];
-  ZEROPOINT_UNROLL
-  for (int r = 0; r < MR; ++r) a[r] = tile.slice + static_cast<size_t>(r) * tile.stride;
+  const auto prefetch = [&]() __attribute__((always_inline)) {
+    if (MR > 4) return;
+    _mm_prefetch(reinterpret_cast<const char*>(w + kPrefetchBytes), _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(w + kPrefetchBytes + 64), _MM_HINT_T0);
+  };
 
-  for (size_t k = 0; k < tile.depth; k += 2, w += kNr * 2) {
-    if (MR <= 4) _mm_prefetch(reinterpret_cast<const char*>(w + kPrefetchBytes), _MM_HINT_T0);
-    __m256i b[2];
-    ZEROPOINT_UNROLL
-    for (int j = 0; j < 2; ++j) {
-      b[j] = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(w + j * 16)));
-    }
+  for (int i = 0; i < header.steps[kJoined]; ++i, start += 2, w += 128) {
+    prefetch();
+    const act_t* a = slice + start[0];
+    const act_t* b = slice + start[1];
     ZEROPOINT_UNROLL
     for (int r = 0; r < MR; ++r) {
-      const __m256i x = _mm256_set1_epi32(load_pair(a[r] + k));
-      acc[r][0] = _mm256_add_epi32(acc[r][0], _mm256_madd_epi16(x, b[0]));
-      acc[r][1] = _mm256_add_epi32(acc[r][1], _mm256_madd_epi16(x, b[1]));
+      const __m256i x = broadcast_4(a + r * stride), y = broadcast_4(b + r * stride);
+      ZEROPOINT_UNROLL
+      for (int j = 0; j < 2; ++j) {
+        add_pairs(acc[r][j], _mm256_add_epi16(_mm256_maddubs_epi16(x, load_256(w + j * 64)),
+                                              _mm256_maddubs_epi16(y, load_256(w + j * 64 + 32))));
+      }
+    }
+  }
+  for (int i = 0; i < header.steps[kJoinedMasked]; ++i, start += 2, w += 192) {
+    prefetch();
+    const act_t* a = slice + start[0];
+    const act_t* b = slice + start[1];
+    ZEROPOINT_UNROLL
+    for (int r = 0; r < MR; ++r) {
+      const __m256i x = broadcast_4(a + r * stride), y = broadcast_4(b + r * stride);
+      ZEROPOINT_UNROLL
+      for (int j = 0; j < 2; ++j) {
+        const __m256i masked = _mm256_xor_si256(x, load_256(w + j * 96 + 64));
+        add_pairs(acc[r][j], _mm256_add_epi16(_mm256_maddubs_epi16(masked, load_256(w + j * 96)),
+                                              _mm256_maddubs_epi16(y, load_256(w + j * 96 + 32))));
+      }
+    }
+  }
+  for (int i = 0; i < header.steps[kMasked]; ++i, ++start, w += 128) {
+    prefetch();
+    const act_t* a = slice + *start;
+    ZEROPOINT_UNROLL
+    for (int r = 0; r < MR; ++r) {
+      const __m256i x = broadcast_4(a + r * stride);
+      ZEROPOINT_UNROLL
+      for (int j = 0; j < 2; ++j) {
+        const __m256i masked = _mm256_xor_si256(x, load_256(w + j * 64 + 32));
+        add_pairs(acc[r][j], _mm256_maddubs_epi16(masked, load_256(w + j * 64)));
+      }
+    }
+  }
+  for (int i = 0; i < header.steps[kWide]; ++i, ++start, w += 128) {
+    const act_t* a = slice + *start;
+    ZEROPOINT_UNROLL
+    for (int r = 0; r < MR; ++r) {
+      const __m256i x = broadcast_4(a + r * stride);
+      const __m256i even = _mm256_and_si256(x, _mm256_set1_epi16(0xFF));
+      const __m256i odd = _mm256_srli_epi16(x, 8);
+      ZEROPOINT_UNROLL
+      for (int j = 0; j < 2; ++j) {
+        acc[r][j] = _mm256_add_epi32(
+            acc[r][j], _mm256_add_epi32(_mm256_madd_epi16(even, load_256(w + j * 64)),
+                                        _mm256_madd_epi16(odd, load_256(w + j * 64 + 32))));
+      }
     }
   }
 
@@ -262,11 +272,14 @@ void run_block(const RunArgs& args, int n_begin, int n_end) {
   const size_t bytes = panel_bytes(args.a.taps, args.a.depth);
   const int64_t rows = args.m_end - args.m_begin;
   const int64_t tiles = (rows + kMr - 1) / kMr;  // of nearly equal height
-  int16_t* slice = static_cast<int16_t*>(args.scratch);
+  const auto* packed = static_cast<const uint8_t*>(args.packed);
+  const bool complemented = reinterpret_cast<const PackedHeader*>(packed)->complemented != 0;
+  packed += sizeof(PackedHeader);
+  act_t* slice = static_cast<act_t*>(args.scratch);
   Tile tile;
   tile.slice = slice;
-  tile.stride = slice_stride(args.a.taps, args.a.depth);
-  tile.depth = slice_depth(args.a.taps, args.a.depth);
+  tile.stride = static_cast<ptrdiff_t>(slice_stride(args.a.taps, args.a.depth));
+  tile.groups = group_count(args.a.taps, args.a.depth);
   tile.c = nullptr;
   tile.c_s32 = nullptr;
   tile.c_stride = args.c_stride;
@@ -281,10 +294,10 @@ void run_block(const RunArgs& args, int n_begin, int n_end) {
   for (int64_t i = 0; i < tiles; ++i) {
     const int64_t next = args.m_begin + rows * (i + 1) / tiles;
     const int height = static_cast<int>(next - m);
-    widen_slice(args.a, m, height, tile.stride, slice);
+    copy_slice(args.a, m, height, complemented, slice);
     for (int n0 = n_begin; n0 < n_end; n0 += kNr) {
       const ptrdiff_t at = m * args.c_stride + n0;
-      tile.panel = static_cast<const uint8_t*>(args.packed) + static_cast<size_t>(n0 / kNr) * bytes;
+      tile.panel = packed + static_cast<size_t>(n0 / kNr) * bytes;
       tile.columns = n_end - n0 < kNr ? n_end - n0 : kNr;
       if (args.c_s32 != nullptr) {
         tile.c_s32 = args.c_s32 + at;
