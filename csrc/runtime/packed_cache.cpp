@@ -250,7 +250,8 @@ class TemporaryFile {
   bool moved_ = false;
 };
 
-// A mistyped path must not cost anybody a file of another kind.
+// A mistyped path must not cost anybody a file of another kind. What is left of a cache file that
+// was cut off still begins as one.
 void expect_replaceable(const std::string& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) {
@@ -260,9 +261,8 @@ void expect_replaceable(const std::string& path) {
   struct stat status{};
   char magic[kMagicBytes];
   const bool regular = ::fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
-  const bool ours = regular && (status.st_size == 0 ||
-                                (::pread(fd, magic, kMagicBytes, 0) == ssize_t{kMagicBytes} &&
-                                 std::memcmp(magic, kMagic, kMagicBytes) == 0));
+  const ssize_t found = regular ? ::pread(fd, magic, kMagicBytes, 0) : -1;
+  const bool ours = found >= 0 && std::memcmp(magic, kMagic, static_cast<size_t>(found)) == 0;
   ::close(fd);
   if (!ours) fail(path, "another kind of file is there already; it is left alone");
 }

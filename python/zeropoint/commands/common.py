@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -93,7 +95,12 @@ def open_session(options: argparse.Namespace) -> Session:
     path = options.model
     model = path if is_model_file(path) else load_graph(path)
     cache = getattr(options, "cache", None)
-    return Session(model, threads=options.threads, isa=options.isa, cache=cache)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", RuntimeWarning)
+        session = Session(model, threads=options.threads, isa=options.isa, cache=cache)
+    for warning in caught:
+        print(f"zeropoint: warning: {warning.message}", file=sys.stderr)
+    return session
 
 
 def require_writable(path: str, *sources: str) -> None:
