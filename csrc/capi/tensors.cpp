@@ -1,5 +1,7 @@
 #include "capi/tensors.h"
 
+#include <cstdint>
+
 #include "runtime/gguf.h"
 
 namespace zeropoint::capi {
@@ -13,6 +15,10 @@ void check_buffer(const Session& session, const char* kind, const ValueInfo& val
                   const Shape& shape, const void* data, size_t bytes, int64_t expected) {
   const std::string name = std::string(kind) + " " + gguf::quoted(value.name);
   if (data == nullptr) fail(session, name + ": data must not be NULL");
+  if (reinterpret_cast<uintptr_t>(data) % static_cast<size_t>(dtype_size(dtype)) != 0) {
+    fail(session, name + ": data must lie on a multiple of " + std::to_string(dtype_size(dtype)) +
+                      " bytes, the size of one " + dtype_name(dtype));
+  }
   if (bytes != static_cast<size_t>(expected)) {
     fail(session, name + " has " + std::to_string(bytes) + " bytes; " + dtype_name(dtype) + " " +
                       shape.to_string() + " takes " + std::to_string(expected));

@@ -39,6 +39,19 @@ void copy(const void* from, void* to, int64_t bytes) {
   std::memcpy(to, from, static_cast<size_t>(bytes));
 }
 
+// The sign and payload of a NaN differ between CPUs and compilers; outputs have one kind of NaN.
+void copy_floats(const void* from, void* to, int64_t n) {
+  constexpr uint32_t kInfinity = 0x7F800000, kNan = 0x7FC00000;
+  const auto* x = static_cast<const unsigned char*>(from);
+  auto* y = static_cast<unsigned char*>(to);
+  for (int64_t i = 0; i < n; ++i) {
+    uint32_t bits;
+    std::memcpy(&bits, x + 4 * i, sizeof bits);
+    bits = (bits & 0x7FFFFFFF) > kInfinity ? kNan : bits;
+    std::memcpy(y + 4 * i, &bits, sizeof bits);
+  }
+}
+
 // Between one byte outside and the stored domain, either way.
 void convert_bytes(DType outside, const void* from, void* to, int64_t n) {
   constexpr int kOutside = 128;  // of uint8
@@ -113,6 +126,10 @@ void Border::load(const ValueInfo& value, DType outside, const void* from, void*
 
 void Border::store(const ValueInfo& value, DType outside, const void* from, void* to,
                    int64_t n) const {
+  if (value.dtype == DType::f32) {
+    copy_floats(from, to, n);
+    return;
+  }
   if (value.dtype != DType::s8) {
     copy(from, to, n * dtype_size(value.dtype));
     return;

@@ -3,7 +3,8 @@
 //
 // An int8 value can be int8 (as in the file), uint8 (q + 128) or, where it has a scale and zero
 // point, float32 outside: quantized on the way in and dequantized on the way out by its own
-// parameters. All other values are outside what they are inside.
+// parameters. All other values are outside what they are inside, but for NaNs: those of an output
+// are 0x7FC00000 whatever made them, so that all of its bytes are the same everywhere.
 #pragma once
 
 #include <cstdint>

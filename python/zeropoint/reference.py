@@ -74,7 +74,14 @@ def run(
         for name in node.inputs:
             if name and last_use[name] == i:
                 values.pop(name, None)
-    return {name: _flipped(graph, name, results[name]) for name in wanted}
+    return {name: _outside(graph, name, results[name]) for name in wanted}
+
+
+def _outside(graph: Graph, name: str, array: Array) -> Array:
+    """A value as callers see it. NaNs of a float32 output are 0x7FC00000, whatever made them."""
+    if name in graph.outputs and array.dtype == np.float32:
+        return np.where(np.isnan(array), np.float32(np.nan), array)
+    return _flipped(graph, name, array)
 
 
 def _flipped(graph: Graph, name: str, array: Array) -> Array:
