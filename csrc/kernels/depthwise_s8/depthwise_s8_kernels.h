@@ -8,6 +8,8 @@ namespace zeropoint::depthwise_s8 {
 KernelSpan<Kernel> portable_kernels();
 #if defined(__x86_64__)
 KernelSpan<Kernel> x86_avx2_kernels();
+KernelSpan<Kernel> x86_avxvnni_kernels();
+KernelSpan<Kernel> x86_avxvnni_evex_kernels();
 KernelSpan<Kernel> x86_avx512vnni_kernels();
 #elif defined(__aarch64__)
 KernelSpan<Kernel> arm_neon_kernels();

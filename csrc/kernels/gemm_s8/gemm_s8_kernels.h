@@ -7,6 +7,8 @@ namespace zeropoint::gemm_s8 {
 
 KernelSpan<Kernel> portable_kernels();
 KernelSpan<Kernel> x86_avx2_kernels();
+KernelSpan<Kernel> x86_avxvnni_kernels();
+KernelSpan<Kernel> x86_avxvnni_evex_kernels();
 KernelSpan<Kernel> x86_avx512vnni_kernels();
 KernelSpan<Kernel> arm_neon_kernels();
 KernelSpan<Kernel> arm_dotprod_kernels();

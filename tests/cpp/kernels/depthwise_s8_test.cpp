@@ -394,7 +394,7 @@ TEST_CASE("depthwise_s8: channel counts around every block width") {
       exercised.merge(check_all_kernels(g, layer, scattered_input(g, layer, 5, Fill::random)));
     }
   }
-  test::require_all_levels("depthwise_s8", exercised, {Isa::avxvnni, Isa::i8mm});
+  test::require_all_levels("depthwise_s8", exercised, {Isa::i8mm});
 }
 
 TEST_CASE("depthwise_s8: every number of taps up to 49, and many") {

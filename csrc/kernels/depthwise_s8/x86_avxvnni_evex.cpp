@@ -1,0 +1,12 @@
+// depthwise_s8 for AVX-512 VL and VNNI at 256 bits: avxvnni.h in the EVEX encoding.
+#include "kernels/depthwise_s8/avxvnni.h"
+#include "kernels/depthwise_s8/depthwise_s8_kernels.h"
+
+namespace zeropoint::depthwise_s8 {
+
+KernelSpan<Kernel> x86_avxvnni_evex_kernels() {
+  static constexpr Kernel table[] = {make_kernel("depthwise_s8_32_avxvnni_evex")};
+  return {table, 1};
+}
+
+}  // namespace zeropoint::depthwise_s8

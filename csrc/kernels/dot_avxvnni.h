@@ -1,0 +1,26 @@
+// 256-bit vpdpbusd in the encoding that the including file is compiled for: VEX (AVX-VNNI) or EVEX
+// (AVX-512 VL and VNNI). For ISA files only.
+#pragma once
+
+#include <immintrin.h>
+
+namespace zeropoint {
+namespace {
+
+#if defined(__AVXVNNI__)
+#define ZEROPOINT_VPDPBUSD "%{vex%} vpdpbusd %2, %1, %0"
+#else
+#define ZEROPOINT_VPDPBUSD "%{evex%} vpdpbusd %2, %1, %0"
+#endif
+
+// acc += the four products of each dword, u8 x s8, without saturation. GCC gives the intrinsics a
+// fresh destination and copies accumulators back and forth; tied operands leave it no choice. Both
+// encodings are given the 16 registers of VEX, so that what is tested of one holds for the other.
+inline __attribute__((always_inline)) void dot4(__m256i& acc, __m256i x, __m256i w) {
+  __asm__(ZEROPOINT_VPDPBUSD : "+x"(acc) : "x"(x), "xm"(w));
+}
+
+#undef ZEROPOINT_VPDPBUSD
+
+}  // namespace
+}  // namespace zeropoint

@@ -1,0 +1,12 @@
+// gemm_s8 for AVX-512 VL and VNNI at 256 bits: avxvnni.h in the EVEX encoding.
+#include "kernels/gemm_s8/avxvnni.h"
+#include "kernels/gemm_s8/gemm_s8_kernels.h"
+
+namespace zeropoint::gemm_s8 {
+
+KernelSpan<Kernel> x86_avxvnni_evex_kernels() {
+  static constexpr Kernel table[] = {make_kernel("gemm_s8_6x16_avxvnni_evex")};
+  return {table, 1};
+}
+
+}  // namespace zeropoint::gemm_s8
