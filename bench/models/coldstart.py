@@ -6,6 +6,8 @@ usage: coldstart.py DIRECTORY [--models a,b] [--engines a,b] [--threads N] [--ro
 Each round starts one process an engine. Reported are medians: importing the package (NumPy is there
 already), loading the model, the first run, the sum of the last two, the process's peak memory and
 what that is above the same process before the import. Files are in the operating system's cache.
+"zeropoint int8 cached" reuses the file of packed weights that a process before the first round
+has written.
 """
 
 from __future__ import annotations
@@ -15,15 +17,17 @@ import json
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
-from engines import ENGINES, NETWORKS, PACKAGES, is_peer
+from engines import ENGINES, NETWORKS, PACKAGES, is_peer, zeropoint
 from results import Case, write_json
 
 Figures = dict[str, float]
+CACHED = "zeropoint int8 cached"
 COLUMNS = ("import ms", "load ms", "first run ms", "load + run ms", "peak MiB", "above bare MiB")
 
 
@@ -35,13 +39,16 @@ def peak_mib() -> float:
     return float("nan")
 
 
-def child(engine: str, directory: Path, model: str, shape: Sequence[int], threads: int) -> Figures:
+def child(
+    engine: str, directory: Path, model: str, shape: Sequence[int], threads: int, cache: Path
+) -> Figures:
+    make = zeropoint(".gguf", cache) if engine == CACHED else ENGINES[engine]
     x = np.zeros(shape, np.float32)
     bare = peak_mib()
     start = perf_counter()
     __import__(PACKAGES[engine.split()[0]])
     imported = perf_counter()
-    run = ENGINES[engine](directory, model, threads)
+    run = make(directory, model, threads)
     loaded = perf_counter()
     run(x)
     done = perf_counter()
@@ -51,15 +58,17 @@ def child(engine: str, directory: Path, model: str, shape: Sequence[int], thread
 
 
 def measure(
-    directory: Path, model: str, names: Sequence[str], threads: int, rounds: int
+    directory: Path, model: str, names: Sequence[str], threads: int, rounds: int, cache: Path
 ) -> dict[str, list[Figures]]:
     """For each engine that can run the model, its figures round by round."""
     figures: dict[str, list[Figures]] = {name: [] for name in names}
-    for _ in range(rounds):
-        for name in list(figures):
+    for turn in range(-1 if CACHED in names else 0, rounds):
+        for name in list(figures) if turn >= 0 else [CACHED]:
             command = [sys.executable, __file__, str(directory), "--child", name]
-            command += ["--models", model, "--threads", str(threads)]
+            command += ["--models", model, "--threads", str(threads), "--cache", str(cache)]
             result = subprocess.run(command, capture_output=True, text=True)
+            if result.returncode == 0 and turn < 0:
+                continue
             if result.returncode == 0:
                 figures[name].append(json.loads(result.stdout.splitlines()[-1]))
                 continue
@@ -92,23 +101,26 @@ def main() -> None:
     )
     parser.add_argument("directory", type=Path)
     parser.add_argument("--models", default="resnet50")
-    parser.add_argument("--engines", default=",".join(ENGINES))
+    parser.add_argument("--engines", help=f"default: all, also '{CACHED}'")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--child", help=argparse.SUPPRESS)
+    parser.add_argument("--cache", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
         shape = NETWORKS[args.models]
-        print(json.dumps(child(args.child, args.directory, args.models, shape, args.threads)))
+        figures = child(args.child, args.directory, args.models, shape, args.threads, args.cache)
+        print(json.dumps(figures))
         return
+    names = args.engines.split(",") if args.engines else [CACHED, *ENGINES]
     cases = []
     for model in args.models.split(","):
-        names = args.engines.split(",")
-        figures = measure(args.directory, model, names, args.threads, args.rounds)
-        print_table(f"{model} from a fresh process", figures)
+        with tempfile.TemporaryDirectory() as cache:
+            rows = measure(args.directory, model, names, args.threads, args.rounds, Path(cache))
+        print_table(f"{model} from a fresh process", rows)
         for column in COLUMNS:
-            rounds = {name: [r[column] for r in rows] for name, rows in figures.items()}
+            rounds = {name: [r[column] for r in figures] for name, figures in rows.items()}
             cases.append(Case(f"{model}, {column}", rounds))
     if args.json:
         write_json(args.json, "coldstart", cases, unit="see case")

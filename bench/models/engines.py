@@ -43,13 +43,13 @@ def existing(path: Path) -> str:
     return str(path)
 
 
-def zeropoint(suffix: str) -> Engine:
+def zeropoint(suffix: str, cache: Path | None = None) -> Engine:
     def make(directory: Path, model: str, threads: int) -> Run:
         import zeropoint as zp
 
         path = existing(directory / (model + suffix))
         source = path if suffix == ".gguf" else zp.load(path)
-        session = zp.Session(source, threads=threads)
+        session = zp.Session(source, threads=threads, cache=cache)
         name, output = session.inputs[0].name, session.outputs[0].name
         return lambda x: session.run({name: x})[output]
 
