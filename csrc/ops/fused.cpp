@@ -96,6 +96,7 @@ ResidualArithmetic residual_arithmetic(const ValueInfo& output, const ValueInfo&
 }
 
 std::unique_ptr<Op> make_fused(const NodeInfo& node, const OpContext& context) {
+  if (node.parts.at(0).op == "quantize") return make_quantize_image(node, context);
   return std::make_unique<FusedOp>(node, context);
 }
 

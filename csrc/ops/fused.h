@@ -1,4 +1,5 @@
-// Nodes that the runtime joined: a convolution or linear layer and the residual add behind it.
+// Nodes that the runtime joined: a convolution or linear layer and the residual add behind it; the
+// quantization of an image and its transposition to channels last.
 #pragma once
 
 #include <cstddef>
@@ -25,8 +26,15 @@ struct ResidualArithmetic {
 ResidualArithmetic residual_arithmetic(const ValueInfo& output, const ValueInfo& other,
                                        const NodeInfo& add);
 
-// The operator of a node with parts {layer, add}: its inputs are the layer's, then the add's other
-// operand.
+// Images of more channels are transposed on their own.
+inline constexpr int64_t kMaxImageChannels = 16;
+// Does this transpose move axis 1 to the end, of a value with few channels?
+bool is_image_to_channels_last(const NodeInfo& transpose);
+// The operator of a node with parts {quantize, transpose}, where is_image_to_channels_last().
+std::unique_ptr<Op> make_quantize_image(const NodeInfo& node, const OpContext& context);
+
+// The operator of a node with parts: {layer, add}, whose inputs are the layer's, then the add's
+// other operand; or {quantize, transpose}.
 std::unique_ptr<Op> make_fused(const NodeInfo& node, const OpContext& context);
 
 }  // namespace zeropoint

@@ -142,6 +142,12 @@ class Op {
     (void)input;
     return false;
   }
+  // Does a run read nothing outside the bytes of input i, and those at any multiple of the
+  // element's size? Then a graph input may be read where the caller has it.
+  virtual bool reads_exactly(size_t input) const {
+    (void)input;
+    return false;
+  }
   // Bytes of packed weights held, for memory reports.
   virtual size_t packed_bytes() const { return 0; }
 };

@@ -39,6 +39,7 @@ class QuantizeOp final : public Op {
           });
         });
   }
+  bool reads_exactly(size_t) const override { return true; }
   size_t packed_bytes() const override { return x_.bytes(); }
 
  private:

@@ -174,6 +174,12 @@ void turn_squares(const char* from, int64_t from_stride, char* to, int64_t to_st
 
 }  // namespace
 
+void turn_plane(const void* from, int64_t from_stride, void* to, int64_t to_stride, int64_t rows,
+                int64_t columns) {
+  turn_bytes(static_cast<const char*>(from), from_stride, static_cast<char*>(to), to_stride, rows,
+             columns);
+}
+
 std::vector<int64_t> dims_of(const Shape& shape) { return {shape.begin(), shape.end()}; }
 
 std::vector<int64_t> dense_strides(const Shape& shape, int64_t element_bytes) {

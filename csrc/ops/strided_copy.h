@@ -42,6 +42,11 @@ class StridedCopy {
   Dim rows_{}, columns_{};
 };
 
+// Turns a plane of bytes around: `columns` runs of `rows` bytes, from_stride apart, become `rows`
+// runs of `columns` bytes, to_stride apart.
+void turn_plane(const void* from, int64_t from_stride, void* to, int64_t to_stride, int64_t rows,
+                int64_t columns);
+
 // The strides in bytes of a dense row-major tensor.
 std::vector<int64_t> dense_strides(const Shape& shape, int64_t element_bytes);
 // A Shape's dimensions as a vector.

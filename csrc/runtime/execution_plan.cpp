@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/checked_math.h"
 #include "runtime/gguf.h"
@@ -28,6 +29,22 @@ std::string mebibytes(int64_t bytes) {
 
 std::string node_label(const NodeInfo& node) {
   return "node " + gguf::quoted(node.name) + " (" + gguf::printable(node.op) + ")";
+}
+
+// Is graph input `value` read by nothing but steps that can read it where the caller has it? An
+// int8 value cannot stay there: its domain may differ.
+bool stays_with_caller(const Model& model, const Ops& ops, const ValueInfo& value) {
+  if (value.dtype == DType::s8) return false;
+  for (const ValueInfo* output : model.outputs) {
+    if (output == &value) return false;
+  }
+  for (size_t i = 0; i < model.nodes.size(); ++i) {
+    for (size_t k = 0; k < model.nodes[i].inputs.size(); ++k) {
+      if (model.nodes[i].inputs[k] != &value) continue;
+      if (ops[i]->is_view() || !ops[i]->reads_exactly(k)) return false;
+    }
+  }
+  return true;
 }
 
 // Several values may share one buffer: views, and outputs written over an input.
@@ -137,9 +154,15 @@ void ExecutionPlan::infer_shapes(const Model& model, const Ops& ops) {
 
 void ExecutionPlan::assign_buffers(const Model& model, const Ops& ops) {
   Buffers buffers(model, static_cast<int>(model.nodes.size()));
-  for (const ValueInfo* value : model.inputs) {
-    const size_t index = model.index_of(*value);
-    buffers.create(index, bytes_[index], kBeforeFirst);
+  places_.resize(model.values.size());
+  for (size_t i = 0; i < model.inputs.size(); ++i) {
+    const size_t index = model.index_of(*model.inputs[i]);
+    graph_inputs_.push_back({bytes_[index], dtype_size(model.inputs[i]->dtype)});
+    if (stays_with_caller(model, ops, *model.inputs[i])) {
+      places_[index].graph_input = static_cast<int>(i);
+    } else {
+      buffers.create(index, bytes_[index], kBeforeFirst);
+    }
   }
 
   std::vector<size_t> scratch(model.nodes.size(), Buffers::kNone);
@@ -194,7 +217,13 @@ void ExecutionPlan::assign_buffers(const Model& model, const Ops& ops) {
                                               "; use a smaller batch or input");
   }
 
-  places_.resize(model.values.size());
+  place_values(model, buffers);
+  for (size_t i = 0; i < model.nodes.size(); ++i) {
+    if (scratch[i] != Buffers::kNone) steps_[i].scratch_offset = memory_.offsets[scratch[i]];
+  }
+}
+
+void ExecutionPlan::place_values(const Model& model, const Buffers& buffers) {
   for (size_t v = 0; v < model.values.size(); ++v) {
     if (model.values[v].is_constant()) {
       places_[v].constant = model.values[v].constant->data;
@@ -207,13 +236,41 @@ void ExecutionPlan::assign_buffers(const Model& model, const Ops& ops) {
     step.first_input = step_inputs_.size();
     step.first_output = step_outputs_.size();
     for (const ValueInfo* value : model.nodes[i].inputs) {
-      step_inputs_.push_back(value == nullptr ? Place{} : places_[model.index_of(*value)]);
+      const Place place = value == nullptr ? Place{} : places_[model.index_of(*value)];
+      if (place.graph_input >= 0) {
+        bindings_.push_back({step_inputs_.size(), static_cast<size_t>(place.graph_input)});
+      }
+      step_inputs_.push_back(place);
     }
     for (const ValueInfo* value : model.nodes[i].outputs) {
       step_outputs_.push_back(places_[model.index_of(*value)]);
     }
-    if (scratch[i] != Buffers::kNone) step.scratch_offset = memory_.offsets[scratch[i]];
   }
+}
+
+void ExecutionPlan::bind(const std::vector<const void*>& graph_inputs, Context& context) const {
+  context.graph_inputs = graph_inputs;
+  context.realigned.clear();
+  for (const Binding& binding : bindings_) {
+    const void*& data = context.graph_inputs[binding.graph_input];
+    const GraphInput& input = graph_inputs_[binding.graph_input];
+    if (reinterpret_cast<uintptr_t>(data) % static_cast<uintptr_t>(input.element_bytes) != 0) {
+      const auto bytes = static_cast<size_t>(input.bytes);
+      AlignedBuffer& copy = context.realigned.emplace_back(bytes);
+      std::memcpy(copy.data(), data, bytes);
+      data = copy.data();
+    }
+    context.inputs[binding.step_input] = data;
+  }
+}
+
+const void* ExecutionPlan::data(size_t value, const Context& context) const {
+  const Place& place = places_[value];
+  if (place.constant != nullptr) return place.constant;
+  if (place.graph_input >= 0) {
+    return context.graph_inputs[static_cast<size_t>(place.graph_input)];
+  }
+  return context.arena.as<unsigned char>() + place.offset;
 }
 
 std::unique_ptr<ExecutionPlan::Context> ExecutionPlan::take_context() const {

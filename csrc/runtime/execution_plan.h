@@ -22,7 +22,8 @@ class ExecutionPlan {
   // Where a value's bytes are during a run.
   struct Place {
     int64_t offset = -1;             // in the arena, or
-    const void* constant = nullptr;  // in the model file
+    const void* constant = nullptr;  // in the model file, or
+    int graph_input = -1;            // where the caller has this graph input
   };
 
   struct Step {
@@ -32,11 +33,14 @@ class ExecutionPlan {
     int64_t scratch_offset = 0;
   };
 
-  // One run's memory. Pointers are resolved once, when the context is made.
+  // One run's memory. Pointers are resolved once, when the context is made, but for those into the
+  // caller's memory.
   struct Context {
     AlignedBuffer arena;
     std::vector<const void*> inputs;
     std::vector<void*> outputs;
+    std::vector<const void*> graph_inputs;  // as bound
+    std::vector<AlignedBuffer> realigned;   // copies of graph inputs at odd addresses
   };
 
   ExecutionPlan(const Model& model, const Ops& ops, const std::vector<Shape>& input_shapes);
@@ -49,6 +53,11 @@ class ExecutionPlan {
   const Place& place(size_t value) const { return places_[value]; }
   int64_t arena_bytes() const { return memory_.arena_bytes; }
 
+  // Lets steps read the caller's memory where places say so, during this run.
+  void bind(const std::vector<const void*>& graph_inputs, Context& context) const;
+  // Where a value's bytes are in a run that has been bound.
+  const void* data(size_t value, const Context& context) const;
+
   // A context from the free list, or a new one; give it back when the run is over.
   std::unique_ptr<Context> take_context() const;
   void give_back(std::unique_ptr<Context> context) const;
@@ -58,6 +67,7 @@ class ExecutionPlan {
 
   void infer_shapes(const Model& model, const Ops& ops);
   void assign_buffers(const Model& model, const Ops& ops);
+  void place_values(const Model& model, const Buffers& buffers);
 
   std::vector<Shape> input_shapes_;
   std::vector<Shape> shapes_;
@@ -66,6 +76,15 @@ class ExecutionPlan {
   std::vector<Step> steps_;
   std::vector<Place> step_inputs_;
   std::vector<Place> step_outputs_;
+  struct Binding {
+    size_t step_input;
+    size_t graph_input;
+  };
+  std::vector<Binding> bindings_;  // of step inputs in the caller's memory
+  struct GraphInput {
+    int64_t bytes, element_bytes;
+  };
+  std::vector<GraphInput> graph_inputs_;
   MemoryPlan memory_;
 
   mutable std::mutex mutex_;

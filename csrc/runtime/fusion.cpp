@@ -40,8 +40,20 @@ struct Uses {
   }
 };
 
-// The layer that node `at` can be joined with, or kNone: of two, the later one.
-size_t partner(const Model& model, const Uses& uses, size_t at) {
+// The quantization whose result node `at` alone reads, to transpose it to channels last, or kNone.
+size_t quantization(const Model& model, const Uses& uses, size_t at) {
+  if (!is_image_to_channels_last(model.nodes[at])) return kNone;
+  const ValueInfo& image = model.nodes[at].input(0);
+  const size_t index = model.index_of(image), writer = uses.writer[index];
+  if (!is_int8_activation(&image) || writer == kNone || uses.readers[index] != 1) return kNone;
+  const NodeInfo& quantize = model.nodes[writer];
+  const bool takes_activation = quantize.op == "quantize" && quantize.inputs.size() == 1 &&
+                                quantize.inputs[0] != nullptr && !quantize.inputs[0]->is_constant();
+  return takes_activation && quantize.outputs.size() == 1 ? writer : kNone;
+}
+
+// The layer that add `at` can be joined with, or kNone: of two, the later one.
+size_t layer_before(const Model& model, const Uses& uses, size_t at) {
   const NodeInfo& add = model.nodes[at];
   if (add.op != "add" || add.inputs.size() != 2 || add.outputs.size() != 1) return kNone;
   if (!is_int8_activation(add.outputs[0])) return kNone;
@@ -59,15 +71,18 @@ size_t partner(const Model& model, const Uses& uses, size_t at) {
   return found;
 }
 
-NodeInfo join(NodeInfo layer, NodeInfo add) {
+// `second` reads what `first` writes; its other inputs follow those of `first`.
+NodeInfo join(NodeInfo first, NodeInfo second) {
   NodeInfo fused;
-  fused.name = layer.name;
-  fused.op = layer.op + "+" + add.op;
-  fused.inputs = layer.inputs;
-  fused.inputs.push_back(add.inputs[add.inputs[0] == layer.outputs[0] ? 1 : 0]);
-  fused.outputs = add.outputs;
-  fused.parts.push_back(std::move(layer));
-  fused.parts.push_back(std::move(add));
+  fused.name = first.name;
+  fused.op = first.op + "+" + second.op;
+  fused.inputs = first.inputs;
+  for (const ValueInfo* input : second.inputs) {
+    if (input != first.outputs[0]) fused.inputs.push_back(input);
+  }
+  fused.outputs = second.outputs;
+  fused.parts.push_back(std::move(first));
+  fused.parts.push_back(std::move(second));
   return fused;
 }
 
@@ -75,12 +90,13 @@ NodeInfo join(NodeInfo layer, NodeInfo add) {
 
 std::vector<NodeInfo> join_nodes(Model& model) {
   const Uses uses(model);
-  std::vector<size_t> partner_of(model.nodes.size(), kNone);  // of adds
-  std::vector<bool> taken(model.nodes.size());                // layers
+  std::vector<size_t> partner_of(model.nodes.size(), kNone);  // the first node, of the second
+  std::vector<bool> taken(model.nodes.size());                // as the first node
   bool any = false;
   for (size_t i = 0; i < model.nodes.size(); ++i) {
     try {
-      partner_of[i] = partner(model, uses, i);
+      partner_of[i] = layer_before(model, uses, i);
+      if (partner_of[i] == kNone) partner_of[i] = quantization(model, uses, i);
     } catch (const Error&) {
       continue;  // a faulty attribute: the operator itself says so, with the node's name
     }

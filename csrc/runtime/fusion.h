@@ -9,7 +9,8 @@
 namespace zeropoint {
 
 // Joins each int8 convolution (other than depthwise) or linear layer with an add of the same shape
-// that alone reads its output. Returns the nodes as they were, or nothing where none was joined.
+// that alone reads its output, and the quantization of an image with its transposition to channels
+// last. Returns the nodes as they were, or nothing where none was joined.
 std::vector<NodeInfo> join_nodes(Model& model);
 
 // The same model with these nodes in place of its own; constants are shared.

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/fp_environment.h"
+#include "ops/plan.h"
 #include "runtime/fusion.h"
 #include "runtime/gguf.h"
 #include "runtime/model_reader.h"
@@ -179,12 +180,19 @@ int64_t Session::output_bytes(const ExecutionPlan& plan, size_t i) const {
 
 void Session::load_inputs(const ExecutionPlan& plan, const std::vector<const void*>& inputs,
                           ExecutionPlan::Context& context) const {
+  plan.bind(inputs, context);
   for (size_t i = 0; i < model_.inputs.size(); ++i) {
     const ValueInfo& value = *model_.inputs[i];
     const size_t index = model_.index_of(value);
-    border_.load(value, input_dtype(i), inputs[i],
-                 context.arena.as<unsigned char>() + plan.place(index).offset,
-                 plan.shape(index).elements());
+    if (plan.place(index).graph_input >= 0) continue;  // read where the caller has it
+    const auto* from = static_cast<const unsigned char*>(inputs[i]);
+    unsigned char* to = context.arena.as<unsigned char>() + plan.place(index).offset;
+    const int64_t from_size = dtype_size(input_dtype(i)), to_size = dtype_size(value.dtype);
+    pool_.parallel_for(plan.shape(index).elements(), grain_for(0.05 * from_size),
+                       [&](int64_t begin, int64_t end, int) {
+                         border_.load(value, input_dtype(i), from + begin * from_size,
+                                      to + begin * to_size, end - begin);
+                       });
   }
 }
 
@@ -203,9 +211,7 @@ void Session::run_step(const ExecutionPlan& plan, size_t index,
 
 const void* Session::value_data(const ExecutionPlan& plan, const ValueInfo& value,
                                 ExecutionPlan::Context& context) const {
-  const ExecutionPlan::Place& place = plan.place(model_.index_of(value));
-  return place.constant != nullptr ? place.constant
-                                   : context.arena.as<unsigned char>() + place.offset;
+  return plan.data(model_.index_of(value), context);
 }
 
 void Session::run(const ExecutionPlan& plan, const std::vector<const void*>& inputs,
@@ -248,6 +254,10 @@ void Session::observe(const ExecutionPlan& plan, const std::vector<const void*>&
     if (value.dtype == DType::s8 && kActOffset != 0) {
       shown->converted.resize(static_cast<size_t>(plan.bytes(index)));
       convert_domain(data, shown->converted.data(), plan.bytes(index));
+      data = shown->converted.data();
+    } else if (plan.place(index).graph_input >= 0) {  // the caller's memory may be gone by then
+      const auto* bytes = static_cast<const uint8_t*>(data);
+      shown->converted.assign(bytes, bytes + plan.bytes(index));
       data = shown->converted.data();
     }
     observer(value, plan.shape(index), data, shown);

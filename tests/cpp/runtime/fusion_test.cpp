@@ -1,5 +1,7 @@
 #include "runtime/fusion.h"
 
+#include <array>
+#include <cmath>
 #include <random>
 #include <set>
 
@@ -112,6 +114,64 @@ TEST_CASE("fusion: values that others need stay on their own") {
   for (const ModelBuilder& m : {second_reader, output, far_apart}) {
     const std::string bytes = m.bytes();
     const Session session(read(bytes), 1, resolve_isa(""));
+    for (const NodeInfo& node : session.model().nodes) CHECK(node.parts.empty());
+  }
+}
+
+// y = transpose(quantize(x)), with x [n, c, h, w]; the file says that there are `declared`
+// channels.
+ModelBuilder image(int64_t declared, const std::vector<int64_t>& perm = {0, 2, 3, 1}) {
+  ModelBuilder m;
+  m.inputs = {"x"};
+  m.outputs = {"y"};
+  m.value("x", "float32", {-1, -1, -1, -1});
+  m.value("q", "int8", {-1, declared, -1, -1}, 0.02f, -5);
+  m.value("y", "int8", {-1, -1, -1, -1}, 0.02f, -5);
+  m.node("quantize", {"x"}, {"q"});
+  const std::string attrs = m.node("transpose", {"q"}, {"y"});
+  m.file.set(attrs + "perm", array<int64_t>(kI64, perm));
+  return m;
+}
+
+TEST_CASE("fusion: an image is quantized and transposed in one node, with the same results") {
+  std::mt19937_64 g(5);
+  for (const Isa isa : detected_isa_levels()) {
+    for (const int threads : {1, 3}) {
+      for (const int64_t channels : {1, 2, 3, 4, 7, 8, 16, 40}) {
+        // A file may declare fewer channels than an input turns out to have.
+        const std::string bytes = image(std::min<int64_t>(channels, 16)).bytes();
+        const Session fused(read(bytes), threads, isa);
+        const Session plain(read(bytes), threads, isa, {}, false);
+        REQUIRE(fused.model().nodes.size() == 1);
+        CHECK(fused.model().nodes[0].op == "quantize+transpose");
+        for (const auto& [n, h, w] : std::vector<std::array<int64_t, 3>>{
+                 {1, 1, 1}, {2, 7, 5}, {1, 16, 32}, {3, 19, 27}, {1, 90, 71}}) {
+          INFO(isa_name(isa) << ", " << threads << " threads, " << channels << " channels, " << n
+                             << "x" << h << "x" << w);
+          const Shape shape{n, channels, h, w};
+          std::vector<float> x(static_cast<size_t>(shape.elements()));
+          for (float& v : x) v = std::ldexp(static_cast<float>(g() % 2001) - 1000.0f, -8);
+          x[g() % x.size()] = NAN;
+          x[g() % x.size()] = -HUGE_VALF;
+          const auto result = [&](const Session& session) {
+            const auto plan = session.plan({shape});
+            std::vector<int8_t> y(x.size());
+            session.run(*plan, {x.data()}, {y.data()});
+            return y;
+          };
+          CHECK(result(fused) == result(plain));
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("fusion: other transpositions, and quantized values that others need, stay as they are") {
+  ModelBuilder output = image(3);
+  output.outputs.push_back("q");
+  for (const ModelBuilder& m : {image(17), image(-1), image(3, {0, 3, 1, 2}), output}) {
+    const Session session(read(m.bytes()), 1, resolve_isa(""));
+    REQUIRE(session.model().nodes.size() == 2);
     for (const NodeInfo& node : session.model().nodes) CHECK(node.parts.empty());
   }
 }

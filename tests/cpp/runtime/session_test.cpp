@@ -201,6 +201,45 @@ TEST_CASE("session: buffers are reused, but never while somebody needs them") {
   }
 }
 
+TEST_CASE("session: an input that is quantized first is read where the caller has it") {
+  ModelBuilder m;
+  m.inputs = {"x"};
+  m.outputs = {"q"};
+  m.value("x", "float32", {-1, 64});
+  m.value("q", "int8", {-1, 64}, 0.25f, 3);
+  m.node("quantize", {"x"}, {"q"});
+  const Loaded loaded(m);
+  const Session& session = *loaded.session;
+  const int64_t rows = 50;
+  const auto plan = session.plan({{rows, 64}});
+  CHECK(plan->arena_bytes() < rows * 64 * 4);  // there is no room for it
+  const std::vector<float> x = ramp(static_cast<size_t>(rows * 64));
+  const Outputs expected = run(session, {{rows, 64}}, {bytes_of(x)});
+  const std::vector<int8_t> q = values_of<int8_t>(expected.data[0]);
+  for (size_t i = 0; i < x.size(); ++i) {
+    const float rounded = std::nearbyint(x[i] / 0.25f) + 3.0f;
+    CHECK(static_cast<float>(q[i]) == std::min(127.0f, std::max(-128.0f, rounded)));
+  }
+  // Wherever it lies, nothing around it is read or written.
+  for (const size_t shift : {0, 1, 2, 3, 4, 20}) {
+    const Bytes plain = bytes_of(x);
+    std::vector<uint8_t> buffer(shift + plain.size());
+    std::copy(plain.begin(), plain.end(), buffer.begin() + static_cast<ptrdiff_t>(shift));
+    const std::vector<uint8_t> before = buffer;
+    std::vector<void*> out;
+    const Outputs outputs = prepare(session, *plan, out);
+    session.run(*plan, {buffer.data() + shift}, out);
+    CHECK(outputs.data == expected.data);
+    CHECK(buffer == before);
+  }
+
+  // Not so where somebody else needs it too.
+  m.outputs.push_back("x");
+  const Loaded shown(m);
+  CHECK(shown.session->plan({{rows, 64}})->arena_bytes() >= rows * 64 * 4);
+  CHECK(run(*shown.session, {{rows, 64}}, {bytes_of(x)}).data[1] == bytes_of(x));
+}
+
 TEST_CASE("session: observe shows inputs and every node's outputs, and returns the same bytes") {
   const Loaded loaded(small_model());
   const Session& session = *loaded.session;
