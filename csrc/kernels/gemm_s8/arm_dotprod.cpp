@@ -24,7 +24,7 @@ ZEROPOINT_INLINE int32x4_t dot(int32x4_t acc, int8x16_t b, int8x16_t a) {
 }
 
 template <int MR, int NP>
-void compute_tile(const Tile& tile);
+void compute_tiles(const Tile& first, int count);
 
 struct Dotprod {
   static constexpr int kGroup = 4;
@@ -40,25 +40,25 @@ struct Dotprod {
 
   static const TileSet& tiles(int height) {
     static constexpr TileSet kSets[] = {
-        {compute_tile<1, 1>, compute_tile<1, 4>, 4},
-        {compute_tile<2, 1>, compute_tile<2, 4>, 4},
-        {compute_tile<3, 1>, compute_tile<3, 4>, 4},
-        {compute_tile<4, 1>, compute_tile<4, 2>, 2},
-        {compute_tile<5, 1>, compute_tile<5, 2>, 2},
-        {compute_tile<6, 1>, compute_tile<6, 2>, 2},
-        {compute_tile<7, 1>, compute_tile<7, 1>, 1},
-        {compute_tile<8, 1>, compute_tile<8, 1>, 1},
-        {compute_tile<9, 1>, compute_tile<9, 1>, 1},
-        {compute_tile<10, 1>, compute_tile<10, 1>, 1},
-        {compute_tile<11, 1>, compute_tile<11, 1>, 1},
-        {compute_tile<12, 1>, compute_tile<12, 1>, 1},
+        {compute_tiles<1, 1>, compute_tiles<1, 4>, 4},
+        {compute_tiles<2, 1>, compute_tiles<2, 4>, 4},
+        {compute_tiles<3, 1>, compute_tiles<3, 4>, 4},
+        {compute_tiles<4, 1>, compute_tiles<4, 2>, 2},
+        {compute_tiles<5, 1>, compute_tiles<5, 2>, 2},
+        {compute_tiles<6, 1>, compute_tiles<6, 2>, 2},
+        {compute_tiles<7, 1>, compute_tiles<7, 1>, 1},
+        {compute_tiles<8, 1>, compute_tiles<8, 1>, 1},
+        {compute_tiles<9, 1>, compute_tiles<9, 1>, 1},
+        {compute_tiles<10, 1>, compute_tiles<10, 1>, 1},
+        {compute_tiles<11, 1>, compute_tiles<11, 1>, 1},
+        {compute_tiles<12, 1>, compute_tiles<12, 1>, 1},
     };
     return kSets[height - 1];
   }
 };
 
 template <int MR, int NP>
-void compute_tile(const Tile& tile) {
+ZEROPOINT_INLINE void compute_tile(const Tile& tile) {
   constexpr int kGroups = (MR + kRowsInVector - 1) / kRowsInVector;
   constexpr int NV = 2 * NP;
   int32x4_t acc[MR][NV];
@@ -92,6 +92,15 @@ void compute_tile(const Tile& tile) {
   }
   if (steps != 0) step(Constant<0>{});
   store<Dotprod, MR, NP>(tile, acc);
+}
+
+template <int MR, int NP>
+void compute_tiles(const Tile& first, int count) {
+  Tile tile = first;
+  do {
+    compute_tile<MR, NP>(tile);
+    advance<Dotprod, NP>(tile);
+  } while (--count > 0);
 }
 
 constexpr Kernel kKernels[] = {make_kernel<Dotprod>("gemm_s8_12x8_dotprod", Isa::dotprod)};

@@ -21,7 +21,7 @@ ZEROPOINT_INLINE int32x4_t matrix_product(int32x4_t acc, int8x16_t a, int8x16_t 
 
 // P pairs of rows by NP panels.
 template <int P, int NP>
-void compute_tile(const Tile& tile);
+void compute_tiles(const Tile& first, int count);
 
 struct I8mm {
   static constexpr int kGroup = 8;
@@ -37,16 +37,19 @@ struct I8mm {
 
   static const TileSet& tiles(int height) {
     static constexpr TileSet kSets[] = {
-        {compute_tile<1, 1>, compute_tile<1, 4>, 4}, {compute_tile<2, 1>, compute_tile<2, 2>, 2},
-        {compute_tile<3, 1>, compute_tile<3, 2>, 2}, {compute_tile<4, 1>, compute_tile<4, 1>, 1},
-        {compute_tile<5, 1>, compute_tile<5, 1>, 1}, {compute_tile<6, 1>, compute_tile<6, 1>, 1},
+        {compute_tiles<1, 1>, compute_tiles<1, 4>, 4},
+        {compute_tiles<2, 1>, compute_tiles<2, 2>, 2},
+        {compute_tiles<3, 1>, compute_tiles<3, 2>, 2},
+        {compute_tiles<4, 1>, compute_tiles<4, 1>, 1},
+        {compute_tiles<5, 1>, compute_tiles<5, 1>, 1},
+        {compute_tiles<6, 1>, compute_tiles<6, 1>, 1},
     };
     return kSets[height / 2 - 1];
   }
 };
 
 template <int P, int NP>
-void compute_tile(const Tile& tile) {
+ZEROPOINT_INLINE void compute_tile(const Tile& tile) {
   constexpr int kBlocks = 4 * NP;  // of two columns
   int32x4_t acc[P][kBlocks];
   const int8_t* b[NP];
@@ -85,6 +88,15 @@ void compute_tile(const Tile& tile) {
     });
   });
   store<I8mm, 2 * P, NP>(tile, sums);
+}
+
+template <int P, int NP>
+void compute_tiles(const Tile& first, int count) {
+  Tile tile = first;
+  do {
+    compute_tile<P, NP>(tile);
+    advance<I8mm, NP>(tile);
+  } while (--count > 0);
 }
 
 constexpr Kernel kKernels[] = {make_kernel<I8mm>("gemm_s8_12x8_i8mm", Isa::i8mm)};

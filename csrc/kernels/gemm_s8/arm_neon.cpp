@@ -37,7 +37,7 @@ ZEROPOINT_INLINE int32x4_t add_pairs(int32x4_t acc, int16x8_t products) {
 }
 
 template <int MR, int NP>
-void compute_tile(const Tile& tile);
+void compute_tiles(const Tile& first, int count);
 
 struct Neon {
   static constexpr int kGroup = 16;
@@ -63,10 +63,10 @@ struct Neon {
 
   static const TileSet& tiles(int height) {
     static constexpr TileSet kSets[] = {
-        {compute_tile<1, 1>, compute_tile<1, 4>, 4},
-        {compute_tile<2, 1>, compute_tile<2, 2>, 2},
-        {compute_tile<3, 1>, compute_tile<3, 1>, 1},
-        {compute_tile<4, 1>, compute_tile<4, 1>, 1},
+        {compute_tiles<1, 1>, compute_tiles<1, 4>, 4},
+        {compute_tiles<2, 1>, compute_tiles<2, 2>, 2},
+        {compute_tiles<3, 1>, compute_tiles<3, 1>, 1},
+        {compute_tiles<4, 1>, compute_tiles<4, 1>, 1},
     };
     return kSets[height - 1];
   }
@@ -114,7 +114,7 @@ ZEROPOINT_INLINE void accumulate(const Tile& tile, int32x4_t (&acc)[MR][4 * NP])
 }
 
 template <int MR, int NP>
-void compute_tile(const Tile& tile) {
+ZEROPOINT_INLINE void compute_tile(const Tile& tile) {
   int32x4_t acc[MR][4 * NP];
   unroll<MR>([&](auto r) ZEROPOINT_LAMBDA {
     unroll<4 * NP>([&](auto j) ZEROPOINT_LAMBDA { acc[r][j] = vdupq_n_s32(0); });
@@ -137,6 +137,15 @@ void compute_tile(const Tile& tile) {
     });
   });
   store<Neon, MR, NP>(tile, sums);
+}
+
+template <int MR, int NP>
+void compute_tiles(const Tile& first, int count) {
+  Tile tile = first;
+  do {
+    compute_tile<MR, NP>(tile);
+    advance<Neon, NP>(tile);
+  } while (--count > 0);
 }
 
 constexpr Kernel kKernels[] = {make_kernel<Neon>("gemm_s8_4x4_neon", Isa::neon)};

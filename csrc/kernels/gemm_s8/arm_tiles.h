@@ -74,7 +74,8 @@ struct Tile {
   const Output* out;
 };
 
-using TileFunction = void (*)(const Tile&);
+// Computes `count` tiles side by side, the first of which is given.
+using TileFunction = void (*)(const Tile& first, int count);
 
 // The tiles of one height: one panel wide, and as many as there are registers for.
 struct TileSet {
@@ -215,6 +216,19 @@ ZEROPOINT_INLINE void store(const Tile& tile, const int32x4_t (&sums)[MR][NP * (
   }
 }
 
+// To the tile on the right.
+template <class Level, int NP>
+ZEROPOINT_INLINE void advance(Tile& tile) {
+  constexpr int kColumns = NP * Level::kNr;
+  tile.panel += NP * tile.panel_stride;
+  if (tile.c_s32 != nullptr) {
+    tile.c_s32 += kColumns;
+  } else {
+    tile.c += kColumns;
+    if (tile.residual != nullptr) tile.residual += kColumns;
+  }
+}
+
 // --- Packing -------------------------------------------------------------------------------------
 
 template <class Level>
@@ -269,15 +283,19 @@ size_t scratch_bytes(int, int taps, int depth) {
   return Level::slice_bytes(k) + Level::kMaxHeight * row_bytes(k);
 }
 
-// Rows m .. m + height - 1, each with its taps' runs side by side; what lies past the end of a row
-// is garbage.
+// Rows m .. m + height - 1 by way of their table, each with its taps' runs side by side; what lies
+// past the end of a row is garbage.
 inline Slice gather_rows(const Rows<act_t>& a, int64_t m, int height, int8_t* rows) {
   const size_t stride = row_bytes(total_k(a.taps, a.depth));
+  const int32_t* offset = a.offsets + m * a.taps;  // direct rows have one tap, and no need of this
+  const ptrdiff_t depth = a.depth;
   for (int r = 0; r < height; ++r) {
     int8_t* to = rows + static_cast<size_t>(r) * stride;
-    for (int t = 0; t < a.taps; ++t, to += a.depth) {
-      const int8_t* from = row_run(a, m + r, t);
-      for (int k = 0; k < a.depth; k += 16) vst1q_s8(to + k, vld1q_s8(from + k));
+    const int8_t* const end = to + a.taps * depth;
+    for (; to != end; to += depth, ++offset) {
+      const int8_t* from = *offset < 0 ? a.pad_row : a.base + *offset;
+      vst1q_s8(to, vld1q_s8(from));
+      for (ptrdiff_t k = 16; k < depth; k += 16) vst1q_s8(to + k, vld1q_s8(from + k));
     }
   }
   return {rows, static_cast<ptrdiff_t>(stride)};
@@ -291,31 +309,54 @@ struct Interleaved {
 
   static size_t slice_bytes(size_t k) { return Level::kMaxHeight * row_bytes(k); }
 
-  static Slice slice(const Rows<act_t>& a, int64_t m, int height, int8_t* scratch) {
+  static __attribute__((noinline)) Slice slice(const Rows<act_t>& a, int64_t m, int height,
+                                               int8_t* scratch) {
     const size_t k = total_k(a.taps, a.depth);
-    const size_t stride = kRows * row_bytes(k);
-    // Runs that do not end with a group are joined first.
-    const bool join = a.taps > 1 && a.depth % Level::kGroup != 0;
-    Slice rows = {nullptr, 0};
-    if (join) rows = gather_rows(a, m, height, scratch + slice_bytes(k));
-    const int runs = join ? 1 : a.taps;
-    const ptrdiff_t depth = join ? static_cast<ptrdiff_t>(k) : a.depth;
-    int8_t* group = scratch;
-    for (int r0 = 0; r0 < height; r0 += kRows, group += stride) {
-      int8_t* to = group;
-      for (int t = 0; t < runs; ++t, to += depth * kRows) {
-        const int8_t* from[kRows];  // the last row stands in for those missing
-        for (int r = 0; r < kRows; ++r) {
-          const int row = r0 + r < height ? r0 + r : height - 1;
-          from[r] = join ? rows.data + row * rows.stride : row_run(a, m + row, t);
-        }
-        for (ptrdiff_t i = 0; i < depth; i += 16) interleave(from, i, to + i * kRows);
-      }
+    const ptrdiff_t stride = static_cast<ptrdiff_t>(kRows * row_bytes(k));
+    if (a.offsets == nullptr) {
+      const int8_t* first = a.base + m * a.stride;
+      const ptrdiff_t pitch = a.stride;
+      interleave_rows(scratch, stride, height, 1, a.depth,
+                      [=](ptrdiff_t row, ptrdiff_t) { return first + row * pitch; });
+    } else if (a.taps > 1 && a.depth % Level::kGroup != 0) {
+      // Runs that do not end with a group are joined first.
+      const Slice joined = gather_rows(a, m, height, scratch + slice_bytes(k));
+      interleave_rows(scratch, stride, height, 1, static_cast<ptrdiff_t>(k),
+                      [=](ptrdiff_t row, ptrdiff_t) { return joined.data + row * joined.stride; });
+    } else {
+      const int32_t* offsets = a.offsets + m * a.taps;
+      const int8_t *base = a.base, *pad_row = a.pad_row;
+      const ptrdiff_t taps = a.taps;
+      interleave_rows(scratch, stride, height, taps, a.depth, [=](ptrdiff_t row, ptrdiff_t tap) {
+        const int32_t offset = offsets[row * taps + tap];
+        return offset < 0 ? pad_row : base + offset;
+      });
     }
-    return {scratch, static_cast<ptrdiff_t>(stride)};
+    return {scratch, stride};
   }
 
  private:
+  // run(row, tap) is where each run starts.
+  template <typename Run>
+  static ZEROPOINT_INLINE void interleave_rows(int8_t* group, ptrdiff_t stride, ptrdiff_t height,
+                                               ptrdiff_t taps, ptrdiff_t depth, const Run& run) {
+    for (ptrdiff_t r0 = 0; r0 < height; r0 += kRows, group += stride) {
+      int8_t* to = group;
+      for (ptrdiff_t t = 0; t < taps; ++t, to += depth * kRows) {
+        const int8_t* from[kRows];
+        unroll<kRows>([&](auto r) ZEROPOINT_LAMBDA {
+          // The last row stands in for those missing.
+          from[r] = run(r0 + r < height ? r0 + r : height - 1, t);
+        });
+        ptrdiff_t i = 0;
+        do {
+          interleave(from, i, to + i * kRows);
+          i += 16;
+        } while (i < depth);
+      }
+    }
+  }
+
   static ZEROPOINT_INLINE void interleave(const int8_t* const (&from)[kRows], ptrdiff_t at,
                                           int8_t* to) {
     if constexpr (kRows == 4) {
@@ -365,7 +406,7 @@ inline void run_cut_off(TileFunction function, Tile tile, int height, int column
     int32_t sums[kTallest * kWidest];
     int32_t* c = tile.c_s32;
     tile.c_s32 = sums;
-    function(tile);
+    function(tile, 1);
     for (int r = 0; r < height; ++r) {
       std::memcpy(c + r * stride, sums + r * kWidest, count * sizeof(int32_t));
     }
@@ -373,7 +414,7 @@ inline void run_cut_off(TileFunction function, Tile tile, int height, int column
     int8_t bytes[kTallest * kWidest];
     int8_t* c = tile.c;
     tile.c = bytes;
-    function(tile);
+    function(tile, 1);
     for (int r = 0; r < height; ++r) std::memcpy(c + r * stride, bytes + r * kWidest, count);
   }
 }
@@ -409,7 +450,10 @@ void run_block(const RunArgs& args, int n_begin, int n_end) {
     tile.a = Level::slice(args.a, m, height, static_cast<int8_t*>(args.scratch));
     for (int n0 = n_begin; n0 < n_end;) {
       const bool wide = n_end - n0 > (set.panels - 1) * kNr;
+      const TileFunction function = wide ? set.wide : set.narrow;
       const int width = wide ? set.panels * kNr : kNr;
+      // Whole tiles together, then by itself what is cut off.
+      const int count = height == whole ? (n_end - n0) / width : 0;
       const int columns = n_end - n0 < width ? n_end - n0 : width;
       tile.panel = static_cast<const uint8_t*>(args.packed) + static_cast<size_t>(n0 / kNr) * bytes;
       if (args.c_s32 != nullptr) {
@@ -418,13 +462,13 @@ void run_block(const RunArgs& args, int n_begin, int n_end) {
         tile.c = args.c + m * args.c_stride + n0;
       }
       if (residual.data != nullptr) tile.residual = residual.data + m * residual.stride + n0;
-      const TileFunction function = wide ? set.wide : set.narrow;
-      if (columns == width && height == whole) {
-        function(tile);
+      if (count > 0) {
+        function(tile, count);
+        n0 += count * width;
       } else {
         run_cut_off(function, tile, height, columns);
+        n0 += width;
       }
-      n0 += width;
     }
     m += height;
   }
@@ -436,7 +480,9 @@ void run(const RunArgs& args) {
   const size_t bytes = panel_bytes<Level>(args.a.taps, args.a.depth);
   constexpr int kAtOnce = kColumnBlock / Level::kNr;  // panels: whole wide tiles
   const size_t fitting = kBlockBytes / bytes / kAtOnce * kAtOnce;
-  const size_t panels = fitting > 0 ? fitting : kAtOnce;
+  // A single tile of A uses every panel once: there is nothing to keep.
+  const bool once = args.m_end - args.m_begin <= Level::kMaxHeight;
+  const size_t panels = once ? static_cast<size_t>(args.n) : fitting > 0 ? fitting : kAtOnce;
   for (int n0 = args.n_begin; n0 < args.n_end;) {
     const size_t left = static_cast<size_t>(args.n_end - n0 + Level::kNr - 1) / Level::kNr;
     const int end = n0 + static_cast<int>(left < panels ? left : panels) * Level::kNr;
