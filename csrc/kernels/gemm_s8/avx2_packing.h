@@ -47,10 +47,13 @@ struct alignas(64) PanelHeader {
   int32_t bias[kNr];
   float multiplier[kNr];
   int32_t steps[kSteps];
+  // What is proved of the panel's sums: their products with the multipliers fit int32; and the sums
+  // themselves stay below 2^23, with unremarkable multipliers.
+  int32_t bounded, small;
 };
 
 size_t group_count(int taps, int depth) {
-  return static_cast<size_t>(taps) * ((static_cast<size_t>(depth) + 3) / 4);
+  return (static_cast<size_t>(taps) * static_cast<size_t>(depth) + 3) / 4;
 }
 
 // Distance between the rows of a slice of A: no power of two, and room to copy 32 bytes at a time.
@@ -230,6 +233,7 @@ class PanelPacker {
     choose_joined_masked();
     choose_single();
     finish(args, n0, columns);
+    prove_bounds(args, n0, columns);
     return complemented_;
   }
 
@@ -238,19 +242,16 @@ class PanelPacker {
   static constexpr int kTries = 64;
 
   void gather(const PackArgs& args, int n0, int columns) {
-    const size_t depth = static_cast<size_t>(depth_);
-    const size_t k = static_cast<size_t>(taps_) * depth;
-    if (columns < kNr || depth % 4 != 0) {
+    const size_t k = static_cast<size_t>(taps_) * static_cast<size_t>(depth_);
+    if (columns < kNr || k % 4 != 0) {
       for (int i = 0; i < count_; ++i) std::memset(groups_[i].weights, 0, kGroupBytes);
     }
     for (int j = 0; j < columns; ++j) {
       const int8_t* from = args.weights + static_cast<size_t>(n0 + j) * k;
       Group* group = groups_;
-      for (int t = 0; t < taps_; ++t, from += depth) {
-        size_t i = 0;
-        for (; i + 4 <= depth; i += 4, ++group) std::memcpy(group->weights + 4 * j, from + i, 4);
-        if (i < depth) std::memcpy((group++)->weights + 4 * j, from + i, depth - i);
-      }
+      size_t i = 0;
+      for (; i + 4 <= k; i += 4, ++group) std::memcpy(group->weights + 4 * j, from + i, 4);
+      if (i < k) std::memcpy(group->weights + 4 * j, from + i, k - i);
     }
   }
 
@@ -398,6 +399,27 @@ class PanelPacker {
       int32_t* bias = header_->bias + 8 * v;
       const __m256i sum = _mm256_mullo_epi32(flipped_[v], _mm256_set1_epi32(kActMax));
       store_256(bias, _mm256_add_epi32(load_256(bias), sum));
+    }
+  }
+
+  void prove_bounds(const PackArgs& args, int n0, int columns) {
+    if (args.multiplier == nullptr) return;
+    const size_t k = static_cast<size_t>(taps_) * static_cast<size_t>(depth_);
+    header_->bounded = header_->small = 1;
+    for (int n = n0; n < n0 + columns; ++n) {
+      int32_t positive = 0, total = 0;  // the caller has bounded them
+      const int8_t* w = args.weights + static_cast<size_t>(n) * k;
+      for (size_t i = 0; i < k; ++i) {
+        positive += w[i] > 0 ? w[i] : 0;
+        total += w[i];
+      }
+      const int64_t highest = int64_t{args.bias[n]} + int64_t{positive} * kActMax;
+      const int64_t lowest = int64_t{args.bias[n]} + int64_t{total - positive} * kActMax;
+      const float m = args.multiplier[n];
+      if (!(m < 1.0f && m > -1.0f)) header_->bounded = 0;
+      if (highest >= 1 << 23 || lowest <= -(1 << 23) || !(m > 1e-30f && m < 1e30f)) {
+        header_->small = 0;
+      }
     }
   }
 

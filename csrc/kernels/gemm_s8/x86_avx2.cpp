@@ -18,6 +18,7 @@
 #else
 #define ZEROPOINT_UNROLL _Pragma("GCC unroll 16")
 #endif
+#define ZEROPOINT_LAMBDA __attribute__((always_inline))
 #define ZEROPOINT_INLINE inline __attribute__((always_inline))
 
 namespace zeropoint::gemm_s8 {
@@ -31,22 +32,23 @@ constexpr size_t kPrefetchBytes = 2048;
 // For each thread: a slice of A and its complements.
 size_t scratch_bytes(int, int taps, int depth) { return 2 * slice_bytes(taps, depth); }
 
-// Copies rows m .. m + height - 1 of A to the slice. What lies past a run is garbage that meets
-// zero weights.
+// Copies rows m .. m + height - 1 of A to the slice, their runs side by side. What lies past the
+// last one is garbage that meets zero weights.
 void copy_slice(const Rows<act_t>& a, int64_t m, int height, bool complemented, act_t* slice) {
   const size_t stride = slice_stride(a.taps, a.depth);
   const size_t complements = slice_bytes(a.taps, a.depth);
-  const int padded = (a.depth + 3) / 4 * 4;
-  const __m256i flip = every_other_byte();
   for (int r = 0; r < height; ++r) {
+    __m256i flip = every_other_byte();
     act_t* to = slice + static_cast<size_t>(r) * stride;
-    for (int t = 0; t < a.taps; ++t, to += padded) {
+    for (int t = 0; t < a.taps; ++t, to += a.depth) {
       const act_t* from = row_run(a, m + r, t);
       for (int k = 0; k < a.depth; k += 32) {
         const __m256i bytes = load_256(from + k);
         store_256(to + k, bytes);
         if (complemented) store_256(to + k + complements, _mm256_xor_si256(bytes, flip));
       }
+      // Which activations are complemented is a matter of where they stand in the slice.
+      if (a.depth % 2 != 0) flip = _mm256_xor_si256(flip, _mm256_set1_epi8(-1));
     }
   }
 }
@@ -55,9 +57,11 @@ void copy_slice(const Rows<act_t>& a, int64_t m, int height, bool complemented, 
 struct Output {
   float hi;  // qmax - zero_point
   int zero_point;
-  int qmin;
+  OutputClamp clamp;
   float lo;                  // qmin - zero_point: for residuals
   const Residual* residual;  // nullptr: none
+  float one;
+  float biased_zero;  // 2^23 + the residual's zero point
 };
 
 struct Tile {
@@ -79,38 +83,64 @@ inline __m256i broadcast_4(const act_t* p) {
   return _mm256_set1_epi32(v);
 }
 
-// One row's sums -> s16 before the zero point, the two vectors' 128-bit halves interleaved. Only
-// the upper bound must be applied before the conversion: below, vcvtps2dq answers INT_MIN and the
-// saturating packs keep that at the bottom.
-inline __m256i scale_row(const __m256i* acc, const float* multiplier, const Output& out) {
-  const __m256 hi = _mm256_set1_ps(out.hi);
+// How sums become values of the output, in forms that do no more than a panel needs.
+enum class Scaling {
+  any,
+  // No product of a sum and a multiplier leaves int32: the saturating packs clamp. Otherwise the
+  // upper bound must be applied before the conversion, where vcvtps2dq answers INT_MIN; below, the
+  // packs keep that at the bottom.
+  bounded,
+  // Zero point 0, so that all negative results are the least one, and sums below 2^23. Added to the
+  // bit pattern of 2^23, a sum is the float 2^23 + sum, or 2^23 + sum / 2 if it is negative; one
+  // fused multiply-add with -2^23 * m makes of it sum * m rounded once, or something negative.
+  from_zero,
+};
+constexpr int32_t kTwo23Bits = 0x4B000000;
+
+// One row's sums -> s16 before the zero point, the two vectors' 128-bit halves interleaved.
+template <Scaling kScaling>
+ZEROPOINT_INLINE __m256i scale_row(const __m256i* acc, const float* multiplier, const Output& out) {
   __m256i q[2];
   ZEROPOINT_UNROLL
   for (int j = 0; j < 2; ++j) {
-    const __m256 v = _mm256_mul_ps(_mm256_cvtepi32_ps(acc[j]), _mm256_loadu_ps(multiplier + j * 8));
-    q[j] = _mm256_cvtps_epi32(_mm256_min_ps(v, hi));
+    const __m256 m = _mm256_loadu_ps(multiplier + j * 8);
+    __m256 v;
+    if constexpr (kScaling == Scaling::from_zero) {
+      const __m256 offset = _mm256_mul_ps(m, _mm256_set1_ps(-8388608.0f));
+      v = _mm256_fmadd_ps(_mm256_castsi256_ps(acc[j]), m, offset);
+    } else {
+      v = _mm256_mul_ps(_mm256_cvtepi32_ps(acc[j]), m);
+      if constexpr (kScaling == Scaling::any) v = _mm256_min_ps(v, _mm256_set1_ps(out.hi));
+    }
+    q[j] = _mm256_cvtps_epi32(v);
   }
-  return _mm256_add_epi16(_mm256_packs_epi32(q[0], q[1]),
-                          _mm256_set1_epi16(static_cast<short>(out.zero_point)));
+  const __m256i words = _mm256_packs_epi32(q[0], q[1]);
+  if constexpr (kScaling == Scaling::from_zero) return words;
+  return _mm256_adds_epi16(words, _mm256_set1_epi16(static_cast<short>(out.zero_point)));
 }
 
 // One row's sums, requantized and added to 16 bytes of the residual -> s16 before the second zero
-// point, in the order of scale_row.
-inline __m256i add_row(const __m256i* acc, const float* multiplier, const Output& out,
-                       __m128i other) {
+// point, in the order of scale_row. Sums of floats are fused multiply-adds by 1, which round the
+// same: additions proper would compete with conversions, comparisons and roundings for their units.
+ZEROPOINT_INLINE __m256i add_row(const __m256i* acc, const float* multiplier, const Output& out,
+                                 __m128i other) {
   const Residual& residual = *out.residual;
   const __m256 lo = _mm256_set1_ps(out.lo), hi = _mm256_set1_ps(out.hi);
+  const __m256 one = _mm256_set1_ps(out.one), biased_zero = _mm256_set1_ps(out.biased_zero);
   __m256i q[2];
   ZEROPOINT_UNROLL
   for (int j = 0; j < 2; ++j) {
     __m256 v = _mm256_mul_ps(_mm256_cvtepi32_ps(acc[j]), _mm256_loadu_ps(multiplier + j * 8));
     v = _mm256_round_ps(_mm256_max_ps(_mm256_min_ps(v, hi), lo),
                         _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    const __m256i wide = _mm256_cvtepu8_epi32(j == 0 ? other : _mm_srli_si128(other, 8));
-    const __m256 w =
-        _mm256_cvtepi32_ps(_mm256_sub_epi32(wide, _mm256_set1_epi32(residual.zero_point)));
-    q[j] = _mm256_cvtps_epi32(_mm256_add_ps(_mm256_mul_ps(v, _mm256_set1_ps(residual.multiplier_c)),
-                                            _mm256_mul_ps(w, _mm256_set1_ps(residual.multiplier))));
+    // A byte b in the mantissa of 2^23 is 2^23 + b.
+    const __m256i biased =
+        _mm256_or_si256(_mm256_cvtepu8_epi32(j == 0 ? other : _mm_srli_si128(other, 8)),
+                        _mm256_set1_epi32(kTwo23Bits));
+    const __m256 w = _mm256_fmsub_ps(_mm256_castsi256_ps(biased), one, biased_zero);
+    q[j] = _mm256_cvtps_epi32(
+        _mm256_fmadd_ps(_mm256_mul_ps(v, _mm256_set1_ps(residual.multiplier_c)), one,
+                        _mm256_mul_ps(w, _mm256_set1_ps(residual.multiplier))));
   }
   return _mm256_adds_epi16(_mm256_packs_epi32(q[0], q[1]),
                            _mm256_set1_epi16(static_cast<short>(residual.clamp.zero_point)));
@@ -150,6 +180,28 @@ ZEROPOINT_INLINE void add_pairs(__m256i& acc, __m256i pairs) {
   acc = _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
 
+// Stores MR rows of bytes, made from row(r), which has 16 values as s16.
+template <int MR, typename Row>
+ZEROPOINT_INLINE void store_s8(const Tile& tile, const OutputClamp& clamp, const Row& row) {
+  const __m256i qmin = _mm256_set1_epi8(static_cast<char>(clamp.qmin));
+  const __m256i qmax = _mm256_set1_epi8(static_cast<char>(clamp.qmax));
+  // The packs work within 128-bit lanes: gather the dwords of two rows again.
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  act_t* c = tile.c;
+  const ptrdiff_t stride = tile.c_stride;
+  const int columns = tile.columns;
+  ZEROPOINT_UNROLL
+  for (int r = 0; r < MR; r += 2) {
+    const __m256i first = row(r);
+    const __m256i second = r + 1 < MR ? row(r + 1 < MR ? r + 1 : r) : first;
+    const __m256i packed = _mm256_packus_epi16(first, second);
+    const __m256i bytes =
+        _mm256_permutevar8x32_epi32(_mm256_min_epu8(_mm256_max_epu8(packed, qmin), qmax), order);
+    store_row(c + r * stride, _mm256_castsi256_si128(bytes), columns);
+    if (r + 1 < MR) store_row(c + (r + 1) * stride, _mm256_extracti128_si256(bytes, 1), columns);
+  }
+}
+
 template <int MR>
 void compute_tile(const Tile& tile) {
   const auto& header = *reinterpret_cast<const PanelHeader*>(tile.panel);
@@ -159,10 +211,14 @@ void compute_tile(const Tile& tile) {
   const act_t* slice = tile.slice;
   const ptrdiff_t stride = tile.stride;
 
+  const bool from_zero = tile.c_s32 == nullptr && tile.out.residual == nullptr &&
+                         tile.out.clamp.zero_point == 0 && header.small != 0;
+
   __m256i acc[MR][2];
   ZEROPOINT_UNROLL
   for (int j = 0; j < 2; ++j) {
-    const __m256i bias = load_256(header.bias + j * 8);
+    __m256i bias = load_256(header.bias + j * 8);
+    if (from_zero) bias = _mm256_add_epi32(bias, _mm256_set1_epi32(kTwo23Bits));
     ZEROPOINT_UNROLL
     for (int r = 0; r < MR; ++r) acc[r][j] = bias;
   }
@@ -238,28 +294,23 @@ void compute_tile(const Tile& tile) {
     return;
   }
   const Residual* residual = tile.out.residual;
-  const OutputClamp clamp = residual != nullptr ? residual->clamp : OutputClamp{0, tile.out.qmin};
-  const __m256i qmin = _mm256_set1_epi8(static_cast<char>(clamp.qmin));
-  const __m256i qmax = _mm256_set1_epi8(static_cast<char>(clamp.qmax));
-  // The packs work within 128-bit lanes: gather the dwords of two rows again.
-  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-  ZEROPOINT_UNROLL
-  for (int r = 0; r < MR; r += 2) {
-    const auto row = [&](int i) __attribute__((always_inline)) {
-      return residual == nullptr
-                 ? scale_row(acc[i], multiplier, tile.out)
-                 : add_row(acc[i], multiplier, tile.out,
-                           load_row(tile.residual + i * residual->stride, tile.columns));
-    };
-    const __m256i first = row(r);
-    const __m256i second = r + 1 < MR ? row(r + 1 < MR ? r + 1 : r) : first;
-    const __m256i packed = _mm256_packus_epi16(first, second);
-    const __m256i bytes =
-        _mm256_permutevar8x32_epi32(_mm256_min_epu8(_mm256_max_epu8(packed, qmin), qmax), order);
-    store_row(tile.c + r * tile.c_stride, _mm256_castsi256_si128(bytes), tile.columns);
-    if (r + 1 < MR) {
-      store_row(tile.c + (r + 1) * tile.c_stride, _mm256_extracti128_si256(bytes, 1), tile.columns);
-    }
+  if (residual != nullptr) {
+    store_s8<MR>(tile, residual->clamp, [&](int r) ZEROPOINT_LAMBDA {
+      return add_row(acc[r], multiplier, tile.out,
+                     load_row(tile.residual + r * residual->stride, tile.columns));
+    });
+  } else if (from_zero) {
+    store_s8<MR>(tile, tile.out.clamp, [&](int r) ZEROPOINT_LAMBDA {
+      return scale_row<Scaling::from_zero>(acc[r], multiplier, tile.out);
+    });
+  } else if (header.bounded) {
+    store_s8<MR>(tile, tile.out.clamp, [&](int r) ZEROPOINT_LAMBDA {
+      return scale_row<Scaling::bounded>(acc[r], multiplier, tile.out);
+    });
+  } else {
+    store_s8<MR>(tile, tile.out.clamp, [&](int r) ZEROPOINT_LAMBDA {
+      return scale_row<Scaling::any>(acc[r], multiplier, tile.out);
+    });
   }
 }
 
@@ -285,7 +336,9 @@ void run_block(const RunArgs& args, int n_begin, int n_end) {
   tile.c_stride = args.c_stride;
   tile.out.hi = static_cast<float>(args.clamp.qmax - args.clamp.zero_point);
   tile.out.zero_point = args.clamp.zero_point;
-  tile.out.qmin = args.clamp.qmin;
+  tile.out.clamp = args.clamp;
+  tile.out.one = 1.0f;
+  tile.out.biased_zero = 8388608.0f + static_cast<float>(args.residual.zero_point);
   tile.out.lo = static_cast<float>(args.clamp.qmin - args.clamp.zero_point);
   const Residual& residual = args.residual;
   tile.out.residual = residual.data != nullptr ? &residual : nullptr;
