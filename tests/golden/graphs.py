@@ -92,6 +92,77 @@ def dynamic(seed: int) -> Case:
     return b.case("linear2_out", "product", "q", "scale", "zero", "conv_acc")
 
 
+def dynamic_wide(seed: int) -> Case:
+    """The same with work enough for several threads."""
+    b = Builder("dynamic_wide", seed)
+    x = b.feed("x", b.random.standard_normal((2, 16, 64)).astype(np.float32))
+    image = b.feed("image", b.random.standard_normal((2, 9, 8, 5)).astype(np.float32))
+    x = b.node("concat", [x, b.node("relu", [x])] * 8, axis=1)
+    scales = b.random.uniform(0.001, 0.01, 96).astype(np.float32)
+    quant = QuantParams(scales, np.zeros(96, np.int32), 0)
+    b.graph.add_constant("w", b.int8(96, 64), quant)
+    b.put("dynamic_linear", [x, "w", b.vector(96)], [b.value("linear_out")])
+    for name in ("q", "zero", "qi", "zero_i"):
+        b.value(name, "int8")
+    b.put("dynamic_quantize", ["linear_out"], ["q", b.value("scale"), "zero"])
+    b.graph.add_constant("right", b.int8(96, 70))
+    b.put("matmul_integer", ["q", "right", "zero"], [b.value("acc", "int32")])
+
+    large = b.node(
+        "resize",
+        [image],
+        mode="linear",
+        coordinates="half_pixel",
+        nearest_mode="floor",
+        sizes=[60, 52],
+    )
+    b.put("dynamic_quantize", [large], ["qi", b.value("scale_i"), "zero_i"])
+    b.graph.add_constant("filter", b.int8(24, 3, 3, 5))
+    attrs: dict[str, Any] = {"groups": 1, "pads": [1, 1, 1, 1], "strides": [1, 1]}
+    b.put("conv_integer", ["qi", "filter", "zero_i"], [b.value("conv_acc", "int32")], **attrs)
+    return b.case("linear_out", "acc", "conv_acc")
+
+
+def wide(seed: int) -> Graph:
+    """A float network whose nodes have work enough for several threads, from a small input."""
+    b = Builder("wide", seed)
+    x = b.input(None, 12, 12, 8)
+    x = b.node(
+        "resize",
+        [x],
+        mode="nearest",
+        coordinates="asymmetric",
+        nearest_mode="floor",
+        sizes=[48, 48],
+    )
+    x = b.node("hard_swish", [b.conv(x, 8, 40, 3)])
+    y = b.conv(x, 40, 40, 5, 1, 40, clip_min=0.0, clip_max=6.0)
+    y = b.conv(y, 40, 40, 1)
+    x = b.node("add", [x, y], clip_min=0.0)
+    x = b.node("pad", [x], pads=[0, 1, 1, 0, 0, 1, 1, 0], mode="reflect", value=0.0)
+    window: dict[str, Any] = {"kernel": [3, 3], "strides": [1, 1], "pads": [0, 0, 0, 0]}
+    a = b.node("max_pool2d", [x], dilations=[1, 1], **window)
+    c = b.node("avg_pool2d", [x], count_include_pad=0, **window)
+    x = b.node("concat", [a, c], axis=3)
+    left, right = b.node("split", [x], 2, axis=3, sizes=[33, 47])
+    t = b.node(
+        "conv_transpose2d",
+        [b.conv(right, 47, 24, 3, 2), b.weights(33, 3, 3, 24), b.vector(33)],
+        strides=[2, 2],
+        pads=[1, 1, 1, 1],
+        dilations=[1, 1],
+        output_padding=[1, 1],
+        groups=1,
+    )
+    x = b.node("mul", [b.node("sub", [left, t]), b.vector(33, 1.0)])
+    shares = b.node("softmax", [x], axis=3)
+    rows = b.node("linear", [x, b.weights(70, 33), b.vector(70)])
+    turned = b.node("transpose", [shares], perm=[0, 3, 1, 2])
+    pooled = b.node("reduce_mean", [x], axes=[1, 2], keepdims=0)
+    best = b.node("argmax", [x], axis=3, keepdims=0, select_last=0)
+    return b.done(turned, rows, pooled, best)
+
+
 def accumulators(seed: int) -> Case:
     """Products of two activations and raw int32 accumulators, with uint8 at the border."""
     b = Builder("accumulators", seed)
@@ -301,6 +372,7 @@ def moves(seed: int) -> Case:
 
 CASES = {
     "dynamic": dynamic,
+    "dynamic_wide": dynamic_wide,
     "accumulators": accumulators,
     "requantized": requantized,
     "specials": specials,

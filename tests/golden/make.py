@@ -32,7 +32,8 @@ from zeropoint.graph import Graph  # noqa: E402
 
 Array = npt.NDArray[Any]
 
-#: Networks of tests/python/networks.py, with how each is quantized; None: as it is, in float32.
+NETWORKS = {**networks.NETWORKS, "wide": graphs.wide}
+#: Which networks, with how each is quantized; None: as it is, in float32.
 QUANTIZED: dict[str, tuple[str, dict[str, Any] | None]] = {
     "residual_float": ("residual", None),
     "residual_int8": ("residual", {}),
@@ -47,6 +48,8 @@ QUANTIZED: dict[str, tuple[str, dict[str, Any] | None]] = {
     "unary_int8": ("unary", {}),
     "encoder_float": ("encoder", None),
     "encoder_int8": ("encoder", {}),
+    "wide_float": ("wide", None),
+    "wide_int8": ("wide", {}),
 }
 BATCH = 3
 
@@ -59,7 +62,7 @@ def golden_models() -> dict[str, graphs.Case]:
     """Every model by name, with inputs."""
     cases: dict[str, graphs.Case] = {}
     for name, (network, options) in QUANTIZED.items():
-        graph = networks.NETWORKS[network](seed=1)
+        graph = NETWORKS[network](seed=1)
         x = networks.samples(graph, BATCH, seed=9)
         if options is not None:
             batches = [networks.samples(graph, 4, seed) for seed in range(3)]
