@@ -12,8 +12,6 @@
 namespace zeropoint::gemm_s8 {
 namespace {
 
-constexpr int kRowsInVector = 4;
-
 // acc[j] += the products of 4 columns with row R of a vector of A. GCC 12 copies accumulators back
 // and forth when it is given the intrinsic (up to 12 moves beside 40 dot products); tied operands
 // leave it no choice.
@@ -59,7 +57,7 @@ struct Dotprod {
 
 template <int MR, int NP>
 ZEROPOINT_INLINE void compute_tile(const Tile& tile) {
-  constexpr int kGroups = (MR + kRowsInVector - 1) / kRowsInVector;
+  constexpr int kGroups = (MR + kRowsInGroup - 1) / kRowsInGroup;
   constexpr int NV = 2 * NP;
   int32x4_t acc[MR][NV];
   const int8_t* b[NP];
@@ -79,7 +77,7 @@ ZEROPOINT_INLINE void compute_tile(const Tile& tile) {
     unroll<NV>([&](auto j) ZEROPOINT_LAMBDA {
       const int8x16_t y = vld1q_s8(b[j / 2] + at * 32 + j % 2 * 16);
       unroll<MR>([&](auto r) ZEROPOINT_LAMBDA {
-        acc[r][j] = dot<r % kRowsInVector>(acc[r][j], y, x[r / kRowsInVector]);
+        acc[r][j] = dot<r % kRowsInGroup>(acc[r][j], y, x[r / kRowsInGroup]);
       });
     });
   };

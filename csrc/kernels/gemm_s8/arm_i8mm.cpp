@@ -2,9 +2,9 @@
 // four s32).
 //
 // Tile: up to 12x8, 24 accumulators of 2x2; where it is lower, up to 6x16 and 2x32. A slice of A
-// (the tile's rows, all of K) is interleaved in scratch, two rows to a vector, which also gathers a
-// convolution's taps: a step of K takes one vector of A for each two rows and four of B for each
-// panel. Heights are even; a row too many is computed and not stored.
+// (the tile's rows, all of K) is interleaved in scratch, two rows to a vector and two vectors side
+// by side, which also gathers a convolution's taps: a step of K takes one vector of A for each two
+// rows and four of B for each panel. Heights are even; a row too many is computed and not stored.
 //
 // Bound: the caller proved sum|w| * 255 + |bias| < 2^31, so no partial sum wraps.
 #include "kernels/gemm_s8/arm_tiles.h"
@@ -60,8 +60,9 @@ ZEROPOINT_INLINE void compute_tile(const Tile& tile) {
       unroll<P>([&](auto r) ZEROPOINT_LAMBDA { acc[r][4 * p + j] = vcombine_s32(bias, bias); });
     });
   });
-  const int8_t* a[P];
-  unroll<P>([&](auto r) ZEROPOINT_LAMBDA { a[r] = tile.a.data + r * tile.a.stride; });
+  constexpr int kGroups = (2 * P + kRowsInGroup - 1) / kRowsInGroup;
+  const int8_t* a[kGroups];
+  unroll<kGroups>([&](auto g) ZEROPOINT_LAMBDA { a[g] = tile.a.data + g * tile.a.stride; });
 
   for (ptrdiff_t k = tile.steps; k > 0; --k) {
     unroll<NP>([&](auto p) ZEROPOINT_LAMBDA {
@@ -69,13 +70,13 @@ ZEROPOINT_INLINE void compute_tile(const Tile& tile) {
       unroll<4>([&](auto j) ZEROPOINT_LAMBDA { y[j] = vld1q_s8(b[p] + j * 16); });
       b[p] += 4 * 16;
       unroll<P>([&](auto r) ZEROPOINT_LAMBDA {
-        const int8x16_t x = vld1q_s8(a[r]);
+        const int8x16_t x = vld1q_s8(a[r / 2] + r % 2 * 16);
         unroll<4>([&](auto j) ZEROPOINT_LAMBDA {
           acc[r][4 * p + j] = matrix_product(acc[r][4 * p + j], x, y[j]);
         });
       });
     });
-    unroll<P>([&](auto r) ZEROPOINT_LAMBDA { a[r] += 16; });
+    unroll<kGroups>([&](auto g) ZEROPOINT_LAMBDA { a[g] += 2 * 16; });
   }
 
   int32x4_t sums[2 * P][2 * NP];

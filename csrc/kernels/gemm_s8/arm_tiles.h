@@ -301,11 +301,15 @@ inline Slice gather_rows(const Rows<act_t>& a, int64_t m, int height, int8_t* ro
   return {rows, static_cast<ptrdiff_t>(stride)};
 }
 
-// For levels whose vectors of A hold kGroup bytes of each of 16 / kGroup rows: scratch becomes
-// [height / kRows][steps][kRows][kGroup].
+constexpr int kRowsInGroup = 4;
+
+// For levels that take rows in groups of four: scratch becomes [height / 4][steps][4 rows][kGroup],
+// which is what ST4 makes of 16 bytes of each row.
 template <class Level>
 struct Interleaved {
-  static constexpr int kRows = 16 / Level::kGroup;
+  static constexpr int kRows = kRowsInGroup;
+  static_assert(Level::kGroup == 4 || Level::kGroup == 8, "");
+  static_assert(Level::kMaxHeight % kRows == 0, "");
 
   static size_t slice_bytes(size_t k) { return Level::kMaxHeight * row_bytes(k); }
 
@@ -359,16 +363,18 @@ struct Interleaved {
 
   static ZEROPOINT_INLINE void interleave(const int8_t* const (&from)[kRows], ptrdiff_t at,
                                           int8_t* to) {
-    if constexpr (kRows == 4) {
+    if constexpr (Level::kGroup == 4) {
       int32x4x4_t v;
-      unroll<4>([&](auto r)
-                    ZEROPOINT_LAMBDA { v.val[r] = vreinterpretq_s32_s8(vld1q_s8(from[r] + at)); });
+      unroll<kRows>([&](auto r) ZEROPOINT_LAMBDA {
+        v.val[r] = vreinterpretq_s32_s8(vld1q_s8(from[r] + at));
+      });
       vst4q_s32(reinterpret_cast<int32_t*>(to), v);
     } else {
-      int64x2x2_t v;
-      unroll<2>([&](auto r)
-                    ZEROPOINT_LAMBDA { v.val[r] = vreinterpretq_s64_s8(vld1q_s8(from[r] + at)); });
-      vst2q_s64(reinterpret_cast<int64_t*>(to), v);
+      int64x2x4_t v;
+      unroll<kRows>([&](auto r) ZEROPOINT_LAMBDA {
+        v.val[r] = vreinterpretq_s64_s8(vld1q_s8(from[r] + at));
+      });
+      vst4q_s64(reinterpret_cast<int64_t*>(to), v);
     }
   }
 };
