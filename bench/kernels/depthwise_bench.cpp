@@ -49,6 +49,17 @@ void run_s8(benchmark::State& state, const depthwise_s8::Kernel& kernel, const D
 
   depthwise_s8::RunArgs run;
   run.x = images.rows;
+  // Squares run over the geometry; padding is a whole row there.
+  const Window window = square_window(layer.kernel, layer.stride);
+  const AlignedBuffer pad_row = filled(static_cast<size_t>(layer.side * layer.channels));
+  depthwise_s8::Grid grid;
+  grid.height = grid.width = layer.side;
+  grid.out_width = static_cast<int>(output_size(window, 0, layer.side));
+  grid.pad_top = grid.pad_left = layer.kernel / 2;
+  if (kernel.takes_grid) {
+    run.grid = &grid;
+    run.x.pad_row = pad_row.as<act_t>();
+  }
   run.packed = packed.data();
   run.y = images.y.as<act_t>();
   run.y_stride = layer.channels;
@@ -86,7 +97,8 @@ const bool kRegistered = [] {
   for (const depthwise_s8::Kernel& kernel : depthwise_s8::kernels()) {
     if (!detected(kernel.isa)) continue;
     for (const Depthwise& layer : kDepthwiseLayers) {
-      if (kernel.applies != nullptr && !kernel.applies({taps(layer), layer.channels})) continue;
+      const depthwise_s8::Problem problem{taps(layer), layer.channels, layer.kernel, layer.stride};
+      if (kernel.applies != nullptr && !kernel.applies(problem)) continue;
       add(kernel.name, layer.networks, shape_name(layer),
           [&kernel, &layer](benchmark::State& state) { run_s8(state, kernel, layer); });
     }

@@ -5,12 +5,11 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/depthwise_s8/blocks.h"
 #include "kernels/epilogue_avx512.h"
 
 namespace zeropoint::depthwise_s8 {
 namespace {
-
-#define ZP_INLINE static inline __attribute__((always_inline))
 
 // Members of a register type: P is the intrinsics' prefix, B the register's bits.
 #define ZP_REGISTER_OPERATIONS(P, B)                                                           \
@@ -100,63 +99,21 @@ struct XmmPair : Ymm {
   }
 };
 
-// Requantization from the accumulators on, in forms that do no more than a layer needs.
-enum class Scaling {
-  any,
-  // All 256 values may come out, and no scaled accumulator is so large that vcvtps2dq would turn it
-  // into INT_MIN: what saturates when it is narrowed is all there is to clamp.
-  whole_range,
-  // As well, and the zero point is 0, so that all negative results are 0. An accumulator a below
-  // 2^23 added to the bit pattern of 2^23 is the float 2^23 + a for a >= 0, and 2^23 + a / 2 below:
-  // one fused multiply-add with -2^23 * m makes of it a * m rounded once, or something negative.
-  from_zero,
-};
-constexpr int32_t kTwo23Bits = 0x4B000000;
-
-// No value may be a NaN.
-template <typename V, Scaling kScaling>
-struct Finish {
-  using Int = typename V::Int;
-  using Float = typename V::Float;
-  Float highest;
-  Int zero_point, qmin;
-
-  explicit __attribute__((always_inline)) inline Finish(const OutputClamp& clamp)
-      : highest(V::set_f(static_cast<float>(clamp.qmax - clamp.zero_point))),
-        zero_point(V::set_s16(clamp.zero_point)),
-        qmin(V::set_u8(clamp.qmin)) {}
-
-  // `offset` is -2^23 * m for Scaling::from_zero, else unused.
-  __attribute__((always_inline)) inline Int scale(Int acc, Float m, Float offset) const {
-    if constexpr (kScaling == Scaling::from_zero) {
-      return V::round(V::fma(V::as_float(acc), m, offset));
-    } else if constexpr (kScaling == Scaling::whole_range) {
-      return V::round(V::mul(V::to_float(acc), m));
-    } else {
-      return V::round(V::min_f(V::mul(V::to_float(acc), m), highest));
-    }
-  }
-  __attribute__((always_inline)) inline Int narrow(Int a, Int b) const {
-    const Int words = V::narrow_s16(a, b);
-    return kScaling == Scaling::from_zero ? words : V::add_s16(words, zero_point);
-  }
-  __attribute__((always_inline)) inline Int to_bytes(Int a, Int b) const {
-    const Int bytes = V::narrow_u8(a, b);
-    return kScaling == Scaling::any ? V::max_u8(bytes, qmin) : bytes;
-  }
-};
+constexpr int kWidest = 64;  // channels of a block
 
 // Width of the block that starts where `rest` channels are left.
 ZP_INLINE int block_width(int rest) { return rest > 32 ? 64 : rest > 16 ? 32 : 16; }
 
-// Channels that a block has room for.
-ZP_INLINE int packed_width(int width) { return width < 32 ? 32 : width; }
-
-// The channel, within its block, that dword `slot` of a packed block's four registers belongs to:
-// lo8/hi8 and then lo16/hi16 leave the bytes in this order, and the epilogue's packs undo it.
-ZP_INLINE int channel_of_slot(int slot, int width) {
-  const int lanes = packed_width(width) / 4;
-  return slot % lanes / 4 * 16 % width + slot / lanes * 4 + slot % 4;
+// f(V{}) with the register type of a block.
+template <typename F>
+ZP_INLINE void with_registers(int width, const F& f) {
+  if (width == 64) {
+    f(Zmm{});
+  } else if (width == 32) {
+    f(Ymm{});
+  } else {
+    f(XmmPair{});
+  }
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 // depthwise_s8 with 256-bit vpdpbusd over four taps of one channel: one source for both encodings,
 // included by one file each.
 //
+// Squares of 3x3 and 5x5 over an image's geometry have kernels of their own (columns.h); what
+// follows takes any taps through an offset table.
 // Tile: 32 channels of one or two output pixels. Four input runs are interleaved by vpunpck(l|h)bw
 // and vpunpck(l|h)wd, so that a dword holds one channel's four activations; the packs of the
 // epilogue undo the order this leaves. A last block of at most 16 channels takes twice as many
@@ -16,19 +18,17 @@
 
 #include <cstring>
 
+#include "kernels/depthwise_s8/avxvnni_registers.h"
+#include "kernels/depthwise_s8/columns.h"
 #include "kernels/depthwise_s8/depthwise_s8.h"
-#include "kernels/dot_avxvnni.h"
-#include "kernels/epilogue_avx2.h"
 
 namespace zeropoint::depthwise_s8 {
 namespace {
 
-#define ZP_INLINE static inline __attribute__((always_inline))
-
 constexpr int kWidth = 32;
 constexpr int kVectorBytes = 32;
-constexpr int kMaxTaps = 1024;  // more than this is left to the portable kernel
-constexpr int kMaxPixels = 64;  // output pixels whose pointers are gathered at once
+constexpr int kMaxTaps = 1024;    // more than this is left to the portable kernel
+constexpr int kMaxGathered = 64;  // output pixels whose pointers are gathered at once
 
 bool applies(const Problem& problem) { return problem.taps <= kMaxTaps; }
 
@@ -145,7 +145,7 @@ void run(const RunArgs& args) {
   const Avx2Epilogue epilogue = avx2_epilogue(args.clamp);
   const act_t* runs[kMaxTaps];
   int chunk = kMaxTaps / taps;
-  if (chunk > kMaxPixels) chunk = kMaxPixels;
+  if (chunk > kMaxGathered) chunk = kMaxGathered;
 
   // Pixels in chunks, blocks of channels within: a block's weights stay in L1 for a whole chunk.
   for (int64_t p0 = args.pixel_begin; p0 < args.pixel_end; p0 += chunk) {
@@ -162,11 +162,14 @@ void run(const RunArgs& args) {
   }
 }
 
-constexpr Kernel make_kernel(const char* name) {
-  return {name, Isa::avxvnni, applies, packed_bytes, pack, run};
-}
-
-#undef ZP_INLINE
+// Best first: a kernel for a square comes before the one for any taps.
+#define ZEROPOINT_DEPTHWISE_KERNELS(suffix)                                           \
+  columns_kernel<Columns<3, 1, 2>>("depthwise_s8_3x3_" suffix, Isa::avxvnni),         \
+      columns_kernel<Columns<3, 2, 1>>("depthwise_s8_3x3s2_" suffix, Isa::avxvnni),   \
+      columns_kernel<Columns<5, 1, 1>>("depthwise_s8_5x5_" suffix, Isa::avxvnni),     \
+      columns_kernel<Columns<5, 2, 1>>("depthwise_s8_5x5s2_" suffix, Isa::avxvnni), { \
+    "depthwise_s8_32_" suffix, Isa::avxvnni, applies, packed_bytes, pack, run         \
+  }
 
 }  // namespace
 }  // namespace zeropoint::depthwise_s8

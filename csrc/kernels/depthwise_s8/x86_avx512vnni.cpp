@@ -1,6 +1,6 @@
 // depthwise_s8 with AVX-512 VNNI: vpdpbusd over four taps of one channel.
 //
-// Squares of 3x3 and 5x5 over an image's geometry have kernels of their own (avx512_columns.h);
+// Squares of 3x3 and 5x5 over an image's geometry have kernels of their own (columns.h);
 // what follows takes any taps through an offset table.
 // Tile: 64 channels (a tail takes 32 or 16, in narrower registers) of one or two output pixels; a
 // tail of 16 takes twice as many, in the halves of wider registers. Four input runs are interleaved
@@ -13,8 +13,8 @@
 // Accumulators: int32, exact under the bound that the caller has proved.
 #include <cstring>
 
-#include "kernels/depthwise_s8/avx512_columns.h"
 #include "kernels/depthwise_s8/avx512_registers.h"
+#include "kernels/depthwise_s8/columns.h"
 #include "kernels/depthwise_s8/depthwise_s8_kernels.h"
 
 namespace zeropoint::depthwise_s8 {
@@ -187,10 +187,10 @@ void run(const RunArgs& args) {
 
 // Best first: a kernel for a square comes before the one for any taps.
 constexpr Kernel kKernels[] = {
-    columns_kernel<Columns<3, 1, 2>>("depthwise_s8_3x3_avx512vnni"),
-    columns_kernel<Columns<3, 2, 1>>("depthwise_s8_3x3s2_avx512vnni"),
-    columns_kernel<Columns<5, 1, 1>>("depthwise_s8_5x5_avx512vnni"),
-    columns_kernel<Columns<5, 2, 1>>("depthwise_s8_5x5s2_avx512vnni"),
+    columns_kernel<Columns<3, 1, 2>>("depthwise_s8_3x3_avx512vnni", Isa::avx512vnni),
+    columns_kernel<Columns<3, 2, 1>>("depthwise_s8_3x3s2_avx512vnni", Isa::avx512vnni),
+    columns_kernel<Columns<5, 1, 1>>("depthwise_s8_5x5_avx512vnni", Isa::avx512vnni),
+    columns_kernel<Columns<5, 2, 1>>("depthwise_s8_5x5s2_avx512vnni", Isa::avx512vnni),
     {"depthwise_s8_64_avx512vnni", Isa::avx512vnni, applies, packed_bytes, pack, run}};
 
 }  // namespace

@@ -5,8 +5,8 @@
 namespace zeropoint::depthwise_s8 {
 
 KernelSpan<Kernel> x86_avxvnni_kernels() {
-  static constexpr Kernel table[] = {make_kernel("depthwise_s8_32_avxvnni")};
-  return {table, 1};
+  static constexpr Kernel table[] = {ZEROPOINT_DEPTHWISE_KERNELS("avxvnni")};
+  return {table, sizeof table / sizeof table[0]};
 }
 
 }  // namespace zeropoint::depthwise_s8

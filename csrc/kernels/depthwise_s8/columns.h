@@ -1,5 +1,5 @@
-// Square kernels (3x3, 5x5; stride 1 or 2) over the geometry of an image, with AVX-512 VNNI. For
-// ISA files only.
+// Square kernels (3x3, 5x5; stride 1 or 2) over the geometry of an image, with vpdpbusd, over the
+// register types that the including file has brought. For ISA files only.
 //
 // A dword holds four vertically neighbouring activations of one channel. Going along the columns,
 // each of them meets the weights of every kernel column, so it is interleaved once for all the
@@ -17,7 +17,7 @@
 
 #include <cstring>
 
-#include "kernels/depthwise_s8/avx512_registers.h"
+#include "kernels/depthwise_s8/blocks.h"
 #include "kernels/depthwise_s8/depthwise_s8.h"
 
 namespace zeropoint::depthwise_s8 {
@@ -344,7 +344,7 @@ class ColumnsRun {
         static_cast<int>(kInputBytes / (ptrdiff_t{input_rows} * C::kStep * args.x.depth));
     const int most = kMaxPixels / (2 * C::kRows);
     int columns = most;
-    if (args.x.depth % 64 != 0) {
+    if (args.x.depth % kWidest != 0) {
       columns = fitting < kMinColumns ? kMinColumns : fitting < most ? fitting : most;
     }
     pieces_ = (grid_.out_width + columns - 1) / columns;
@@ -388,13 +388,9 @@ class ColumnsRun {
         strip.pad = args_.x.pad_row + c0;
         strip.y = args_.y + row * strip.y_row + begin * strip.y_stride + c0;
         strip.count = rest < width ? rest : width;
-        if (width == 64) {
-          run_strip<Zmm, R>(strip, args_.clamp, scaling_);
-        } else if (width == 32) {
-          run_strip<Ymm, R>(strip, args_.clamp, scaling_);
-        } else {
-          run_strip<XmmPair, R>(strip, args_.clamp, scaling_);
-        }
+        with_registers(width, [&](auto registers) __attribute__((always_inline)) {
+          run_strip<decltype(registers), R>(strip, args_.clamp, scaling_);
+        });
         strip.block += columns_block_bytes<C>(width);
         c0 += width;
       }
@@ -419,14 +415,9 @@ bool columns_applies(const Problem& problem) {
 }
 
 template <typename C>
-constexpr Kernel columns_kernel(const char* name) {
-  return {name,
-          Isa::avx512vnni,
-          columns_applies<C>,
-          columns_packed_bytes<C>,
-          columns_pack<C>,
-          columns_run<C>,
-          true};
+constexpr Kernel columns_kernel(const char* name, Isa isa) {
+  return {name,           isa, columns_applies<C>, columns_packed_bytes<C>, columns_pack<C>,
+          columns_run<C>, true};
 }
 
 }  // namespace
