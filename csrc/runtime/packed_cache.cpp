@@ -28,6 +28,15 @@ namespace {
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "cache files are read in place");
 
+// The level "portable" is of every processor, and not of one layout.
+#if defined(__x86_64__)
+constexpr char kProcessor[] = "x86_64";
+#elif defined(__aarch64__)
+constexpr char kProcessor[] = "aarch64";
+#else
+constexpr char kProcessor[] = "other";
+#endif
+
 constexpr char kMagic[] = "ZPPACKED";
 constexpr size_t kMagicBytes = sizeof kMagic - 1;
 constexpr size_t kPreambleBytes = kMagicBytes + 3 * sizeof(uint64_t);
@@ -325,8 +334,8 @@ PackedCache::PackedCache(const std::string& place, const Model& model, Isa isa) 
   if (::stat(place.c_str(), &status) == 0 && S_ISDIR(status.st_mode)) {
     path_ += (path_.back() == '/' ? "" : "/") + file_name(model, checksum, isa);
   }
-  identity_ = std::string("build ") + ZEROPOINT_SOURCE_DIGEST + "\nisa " + isa_name(isa) +
-              "\nmodel " + std::to_string(model.file.size) + " bytes, checksum " +
+  identity_ = std::string("build ") + ZEROPOINT_SOURCE_DIGEST + "\nisa " + kProcessor + " " +
+              isa_name(isa) + "\nmodel " + std::to_string(model.file.size) + " bytes, checksum " +
               hexadecimal(checksum) + "\n";
   stamp_ = model.file.stamp;
   if (*ZEROPOINT_SOURCE_DIGEST == '\0') return;

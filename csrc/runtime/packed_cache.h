@@ -2,12 +2,14 @@
 // them again.
 //
 // The file belongs to one model, one ISA level and one build of the engine: its header names the
-// content of the model file, the level, and a digest of the sources that decide about layouts. A
-// file that belongs to anything else, or is truncated or damaged, counts as none: what is missing
-// is packed as ever, and the file is written anew. It remembers the stamp of the model file, too,
-// whose checksum need not be computed again while it stays the same. Every size and offset is
-// checked, and every block of weights has a checksum. That is protection against accidents: whoever
-// can write the file decides what the model computes, as with the model file itself.
+// content of the model file, processor and level, and a digest of the sources that decide about
+// layouts. A file that belongs to anything else, or is truncated or damaged, counts as none: what
+// is missing is packed as ever, and the file is written anew. It remembers the stamp of the model
+// file, too, whose checksum need not be computed again while it stays the same. Every size and
+// offset is checked, and every block of weights has a checksum. That is protection against
+// accidents: whoever can write the file decides what the model computes, as with the model file
+// itself. Checksums can be forged: a folder for models that you trust is not one for models of
+// strangers.
 //
 //   "ZPPACKED"  uint64 file_bytes  uint64 head_bytes  uint64 head_checksum
 //   text identity, text stamp of the model file (see MemoryBlock)

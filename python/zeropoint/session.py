@@ -92,7 +92,8 @@ class Session:
             damaged one, is written anew, in one step, so any number of processes may share it.
             Results are the same bytes. It is never a reason to fail: where the file cannot be
             written there is a RuntimeWarning. Whoever can write the file decides what the model
-            computes: keep it where you would keep the model.
+            computes: keep it where you would keep the model, and apart from models of people whom
+            you trust less.
 
     Raises:
         FileError: the file cannot be opened.
