@@ -104,19 +104,19 @@ void run_pairs(const RunArgs& args, int64_t pairs, const uint8_t* first_panel, i
   int64_t m = args.m_begin;
   for (int64_t i = 0; i < pairs; ++i, m += 2 * kPairRows) {
     find_runs(args.a, m, 2 * kPairRows, runs);
-    const ptrdiff_t ahead = i < kAheadTiles ? next_block + (next_block != 0 ? i * 64 : 0) : 0;
+    const ptrdiff_t next = next_block != 0 ? ahead(i, pairs, next_block) : 0;
     const uint8_t* panel = first_panel;
     act_t* c = args.c + m * args.c_stride + n_begin;
     const act_t* residual =
         kAdd ? args.residual.data + m * args.residual.stride + n_begin : nullptr;
     for (int p = 0; p < panels; ++p) {
       const auto* multiplier = reinterpret_cast<const float*>(panel) + kPanel;
-      compute_and_finish<kAdd>(x, runs, taps, depth, panel, ahead, y, second, shared);
+      compute_and_finish<kAdd>(x, runs, taps, depth, panel, next, y, second, shared);
       const Finished first = {c, args.c_stride, residual, args.residual.stride, multiplier};
       second = {c + kPairRows * args.c_stride, args.c_stride,
                 kAdd ? residual + kPairRows * args.residual.stride : nullptr, args.residual.stride,
                 multiplier};
-      compute_and_finish<kAdd>(y, runs + kPairRows * taps, taps, depth, panel, ahead, x, first,
+      compute_and_finish<kAdd>(y, runs + kPairRows * taps, taps, depth, panel, next, x, first,
                                shared);
       panel += panel_stride;
       c += kPanel;

@@ -21,9 +21,6 @@
 namespace zeropoint::gemm_s8 {
 namespace {
 
-// Tiles that ask for the next block of panels while they compute on one: a step of K uses four
-// lines of a panel of 64 columns, and asks for one.
-constexpr int kAheadTiles = 4;
 // How far ahead of its use a matrix-vector product asks for the weights.
 constexpr size_t kPrefetchBytes = 2048;
 
@@ -95,6 +92,13 @@ void find_runs(const Rows<act_t>& a, int64_t m, int height, const act_t** __rest
   for (ptrdiff_t i = 0; i < count; ++i) {
     runs[i] = offsets[i] < 0 ? pad_row : base + offsets[i];
   }
+}
+
+// What tile i of a block of panels asks for: the last four of its tiles ask for the next block,
+// each for one of the four lines that a step of K takes from a panel of 64 columns.
+ptrdiff_t ahead(int64_t i, int64_t tiles, ptrdiff_t block_bytes) {
+  const int64_t left = tiles - i;
+  return left <= 4 ? block_bytes + (left - 1) * 64 : 0;
 }
 
 template <int V>

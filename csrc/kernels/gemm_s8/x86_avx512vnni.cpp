@@ -89,7 +89,7 @@ void run_panels(const RunArgs& args, int n_begin, int n_end) {
   tile.residual_stride = args.residual.stride;
   tile.constants = &shared;
   for (int64_t i = 0; i < tiles; ++i) {
-    tile.ahead = i < kAheadTiles && n_end < args.n_end ? block_bytes + i * 64 : 0;
+    tile.ahead = pairs == 0 && n_end < args.n_end ? ahead(i, tiles, block_bytes) : 0;
     const int height = static_cast<int>(begin + rows * (i + 1) / tiles - m);
     find_runs(args.a, m, height, runs);
     tile.panel = first_panel;
