@@ -33,21 +33,22 @@ constexpr int kMr = 6;
 constexpr int kNr = 16;
 constexpr size_t kGroupBytes = 4 * kNr;  // weights of a group
 
-// What precedes the panels.
+// What precedes the panels; after it, where each chunk of each panel starts, and the end, as
+// uint64.
 struct alignas(64) PackedHeader {
   int32_t complemented;  // does any group take every other activation's complement?
 };
 
 enum Step { kJoined, kJoinedMasked, kMasked, kWide, kSteps };
 
-// Starts a panel. After it: a uint32 for each group, where it starts in a row's slice, padded to
-// 64 bytes; then for each step, for each vector of 8 columns: the group's weights, those of the
-// joined one, the mask; or two vectors of 16-bit weights (even rows, odd rows).
+// Starts a chunk of a panel. After it: a uint32 for each group, where it starts in a row's slice,
+// padded to 64 bytes; then for each step, for each vector of 8 columns: the group's weights, those
+// of the joined one, the mask; or two vectors of 16-bit weights (even rows, odd rows).
 struct alignas(64) PanelHeader {
   int32_t bias[kNr];
-  float multiplier[kNr];
+  float multiplier[kNr];  // in the last chunk, with what follows from them
   int32_t steps[kSteps];
-  // What is proved of the panel's sums: their products with the multipliers fit int32; and the sums
+  // Proved of the panel's sums: their products with the multipliers fit int32; and the sums
   // themselves stay below 2^23, with unremarkable multipliers.
   int32_t bounded, small;
 };
@@ -64,15 +65,41 @@ size_t slice_stride(int taps, int depth) {
 // The activations of a tile's rows; then their complements, of every other one.
 size_t slice_bytes(int taps, int depth) { return kMr * slice_stride(taps, depth); }
 
+// A long K is cut into chunks of which a slice stays in the first-level cache while the panels of
+// a block pass by: their steps take its groups in no order.
+constexpr size_t kMaxChunkGroups = 512;
+
+size_t chunk_count(int taps, int depth) {
+  return (group_count(taps, depth) + kMaxChunkGroups - 1) / kMaxChunkGroups;
+}
+
+size_t chunk_begin(int taps, int depth, size_t chunk) {
+  return group_count(taps, depth) * chunk / chunk_count(taps, depth);
+}
+
+// Groups of the longest chunk.
+size_t chunk_groups(int taps, int depth) {
+  const size_t chunks = chunk_count(taps, depth);
+  return (group_count(taps, depth) + chunks - 1) / chunks;
+}
+
 size_t starts_bytes(size_t groups) { return (groups * sizeof(uint32_t) + 63) / 64 * 64; }
 
-size_t panel_bytes(int taps, int depth) {
-  const size_t groups = group_count(taps, depth);
+// Of the longest chunk of a panel, at most: how many masks there are is up to the weights.
+size_t chunk_bytes(int taps, int depth) {
+  const size_t groups = chunk_groups(taps, depth);
   return sizeof(PanelHeader) + starts_bytes(groups) + groups * 2 * kGroupBytes;
 }
 
+size_t table_bytes(int n, int taps, int depth) {
+  const size_t panels = (static_cast<size_t>(n) + kNr - 1) / kNr;
+  return ((panels * chunk_count(taps, depth) + 1) * sizeof(uint64_t) + 63) / 64 * 64;
+}
+
 size_t packed_bytes(int n, int taps, int depth) {
-  return sizeof(PackedHeader) + (static_cast<size_t>(n) + kNr - 1) / kNr * panel_bytes(taps, depth);
+  const size_t panels = (static_cast<size_t>(n) + kNr - 1) / kNr;
+  return sizeof(PackedHeader) + table_bytes(n, taps, depth) +
+         panels * chunk_count(taps, depth) * chunk_bytes(taps, depth);
 }
 
 inline __m256i load_256(const void* p) {
@@ -203,11 +230,8 @@ inline bool choose_signs(const Group& group, const Sums& other, __m256i* negativ
 class PanelPacker {
  public:
   PanelPacker(int taps, int depth)
-      : depth_(depth),
-        taps_(taps),
-        count_(static_cast<int>(group_count(taps, depth))),
-        complements_(static_cast<uint32_t>(slice_bytes(taps, depth))) {
-    const size_t count = static_cast<size_t>(count_);
+      : depth_(depth), taps_(taps), complements_(static_cast<uint32_t>(slice_bytes(taps, depth))) {
+    const size_t count = chunk_groups(taps, depth);
     groups_ = static_cast<Group*>(::operator new(count * (sizeof(Group) + 3 * sizeof(int)),
                                                  std::align_val_t{alignof(Group)}));
     order_ = reinterpret_cast<int*>(groups_ + count);
@@ -218,24 +242,36 @@ class PanelPacker {
   PanelPacker(const PanelPacker&) = delete;
   PanelPacker& operator=(const PanelPacker&) = delete;
 
-  // Returns whether any group takes every other activation's complement.
-  bool pack(const PackArgs& args, int n0, uint8_t* panel) {
+  // Writes the chunks of a panel from `out` on, and where they start, counted from `packed`.
+  // Returns their end.
+  uint8_t* pack(const PackArgs& args, int n0, const uint8_t* packed, uint64_t* table,
+                uint8_t* out) {
     const int columns = args.n - n0 < kNr ? args.n - n0 : kNr;
-    gather(args, n0, columns);
-    sort_by_load();
-    std::memset(panel, 0, panel_bytes(taps_, depth_));
-    header_ = reinterpret_cast<PanelHeader*>(panel);
-    start_ = reinterpret_cast<uint32_t*>(panel + sizeof(PanelHeader));
-    out_ = panel + sizeof(PanelHeader) + starts_bytes(static_cast<size_t>(count_));
-    flipped_[0] = flipped_[1] = _mm256_setzero_si256();
-    complemented_ = false;
-    choose_joined();
-    choose_joined_masked();
-    choose_single();
+    const size_t chunks = chunk_count(taps_, depth_);
+    out_ = out;
+    for (size_t chunk = 0; chunk < chunks; ++chunk) {
+      table[chunk] = static_cast<uint64_t>(out_ - packed);
+      begin_ = chunk_begin(taps_, depth_, chunk);
+      count_ = static_cast<int>(chunk_begin(taps_, depth_, chunk + 1) - begin_);
+      gather(args, n0, columns);
+      sort_by_load();
+      header_ = reinterpret_cast<PanelHeader*>(out_);
+      start_ = reinterpret_cast<uint32_t*>(out_ + sizeof(PanelHeader));
+      const size_t head = sizeof(PanelHeader) + starts_bytes(chunk_groups(taps_, depth_));
+      std::memset(out_, 0, head);
+      out_ += head;
+      flipped_[0] = flipped_[1] = _mm256_setzero_si256();
+      choose_joined();
+      choose_joined_masked();
+      choose_single();
+      add_bias(args, n0, chunk == 0 ? columns : 0);
+    }
     finish(args, n0, columns);
-    prove_bounds(args, n0, columns);
-    return complemented_;
+    return out_;
   }
+
+  // Does any group that has been packed take every other activation's complement?
+  bool complemented() const { return complemented_; }
 
  private:
   // A bounded search: candidates that are tried for a group.
@@ -246,12 +282,15 @@ class PanelPacker {
     if (columns < kNr || k % 4 != 0) {
       for (int i = 0; i < count_; ++i) std::memset(groups_[i].weights, 0, kGroupBytes);
     }
+    const size_t begin = begin_ * 4, end = begin + static_cast<size_t>(count_) * 4;
     for (int j = 0; j < columns; ++j) {
       const int8_t* from = args.weights + static_cast<size_t>(n0 + j) * k;
       Group* group = groups_;
-      size_t i = 0;
-      for (; i + 4 <= k; i += 4, ++group) std::memcpy(group->weights + 4 * j, from + i, 4);
-      if (i < k) std::memcpy(group->weights + 4 * j, from + i, k - i);
+      size_t i = begin;
+      for (; i + 4 <= k && i < end; i += 4, ++group) {
+        std::memcpy(group->weights + 4 * j, from + i, 4);
+      }
+      if (i < end) std::memcpy(group->weights + 4 * j, from + i, k - i);
     }
   }
 
@@ -277,7 +316,8 @@ class PanelPacker {
   const Group& group(int rank) const { return groups_[order_[rank]]; }
 
   void add_start(int rank, int complement) {
-    *start_++ = static_cast<uint32_t>(order_[rank]) * 4 + (complement != 0 ? complements_ : 0);
+    *start_++ = (static_cast<uint32_t>(begin_) + static_cast<uint32_t>(order_[rank])) * 4 +
+                (complement != 0 ? complements_ : 0);
     complemented_ = complemented_ || complement != 0;
   }
 
@@ -389,12 +429,9 @@ class PanelPacker {
     }
   }
 
-  void finish(const PackArgs& args, int n0, int columns) {
-    const size_t count = static_cast<size_t>(columns);
-    std::memcpy(header_->bias, args.bias + n0, count * sizeof(int32_t));
-    if (args.multiplier != nullptr) {
-      std::memcpy(header_->multiplier, args.multiplier + n0, count * sizeof(float));
-    }
+  // The bias of the first `columns` columns, and what complements need.
+  void add_bias(const PackArgs& args, int n0, int columns) {
+    std::memcpy(header_->bias, args.bias + n0, static_cast<size_t>(columns) * sizeof(int32_t));
     for (int v = 0; v < 2; ++v) {
       int32_t* bias = header_->bias + 8 * v;
       const __m256i sum = _mm256_mullo_epi32(flipped_[v], _mm256_set1_epi32(kActMax));
@@ -402,9 +439,12 @@ class PanelPacker {
     }
   }
 
-  void prove_bounds(const PackArgs& args, int n0, int columns) {
+  // What the last chunk needs for the epilogue.
+  void finish(const PackArgs& args, int n0, int columns) {
     if (args.multiplier == nullptr) return;
     const size_t k = static_cast<size_t>(taps_) * static_cast<size_t>(depth_);
+    std::memcpy(header_->multiplier, args.multiplier + n0,
+                static_cast<size_t>(columns) * sizeof(float));
     header_->bounded = header_->small = 1;
     for (int n = n0; n < n0 + columns; ++n) {
       int32_t positive = 0, total = 0;  // the caller has bounded them
@@ -423,13 +463,15 @@ class PanelPacker {
     }
   }
 
-  const int depth_, taps_, count_;
+  const int depth_, taps_;
   const uint32_t complements_;  // where a slice has them
   Group* groups_;
   // The list: groups by rank, the heaviest first; ranks before and after, or -1.
   int *order_, *before_, *after_;
   int first_ = -1, last_ = -1;
-  // Of the panel at hand.
+  // Of the chunk of a panel at hand.
+  size_t begin_ = 0;  // its first group
+  int count_ = 0;
   PanelHeader* header_ = nullptr;
   uint32_t* start_ = nullptr;
   uint8_t* out_ = nullptr;
@@ -438,15 +480,19 @@ class PanelPacker {
 };
 
 void pack(const PackArgs& args, void* packed) {
-  uint8_t* out = static_cast<uint8_t*>(packed);
-  PackedHeader header;
-  std::memset(&header, 0, sizeof(header));
+  auto* const base = static_cast<uint8_t*>(packed);
+  auto* table = reinterpret_cast<uint64_t*>(base + sizeof(PackedHeader));
+  const size_t head = sizeof(PackedHeader) + table_bytes(args.n, args.taps, args.depth);
+  std::memset(base, 0, head);
+  uint8_t* out = base + head;
   PanelPacker packer(args.taps, args.depth);
-  uint8_t* panel = out + sizeof(header);
-  for (int n0 = 0; n0 < args.n; n0 += kNr, panel += panel_bytes(args.taps, args.depth)) {
-    if (packer.pack(args, n0, panel)) header.complemented = 1;
+  for (int n0 = 0; n0 < args.n; n0 += kNr, table += chunk_count(args.taps, args.depth)) {
+    out = packer.pack(args, n0, base, table, out);
   }
-  std::memcpy(out, &header, sizeof(header));
+  const auto end = static_cast<size_t>(out - base);
+  *table = end;
+  std::memset(out, 0, packed_bytes(args.n, args.taps, args.depth) - end);
+  reinterpret_cast<PackedHeader*>(base)->complemented = packer.complemented() ? 1 : 0;
 }
 
 }  // namespace

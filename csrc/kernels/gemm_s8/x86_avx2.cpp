@@ -29,8 +29,12 @@ constexpr size_t kBlockBytes = 512 * 1024;
 // How far ahead of its use a matrix-vector product asks for the weights.
 constexpr size_t kPrefetchBytes = 2048;
 
-// For each thread: a slice of A and its complements.
-size_t scratch_bytes(int, int taps, int depth) { return 2 * slice_bytes(taps, depth); }
+// For each thread: a slice of A and its complements; if K has several chunks, the sums of a tile.
+size_t scratch_bytes(int n, int taps, int depth) {
+  const size_t panels = (static_cast<size_t>(n) + kNr - 1) / kNr;
+  const size_t sums = chunk_count(taps, depth) > 1 ? panels * kMr * kNr * sizeof(int32_t) : 0;
+  return 2 * slice_bytes(taps, depth) + sums;
+}
 
 // Copies rows m .. m + height - 1 of A to the slice, their runs side by side. What lies past the
 // last one is garbage that meets zero weights.
@@ -67,10 +71,13 @@ struct Output {
 struct Tile {
   const act_t* slice;  // the tile's rows
   ptrdiff_t stride;
-  size_t groups;         // of four rows of K
-  const uint8_t* panel;  // its header
-  int columns;           // to store; the rest is padding
-  act_t* c;              // at (m, first column); exactly one of the two is set
+  size_t groups;          // of four rows of K in the longest chunk
+  const uint8_t* panel;   // the header of the chunk
+  bool last;              // chunk of the panel?
+  const int32_t* before;  // the sums of the chunks before, [row][kNr], or nullptr
+  int32_t* after;         // where those of this chunk go, unless it is the last
+  int columns;            // to store; the rest is padding
+  act_t* c;               // at (m, first column); exactly one of the two is set
   int32_t* c_s32;
   ptrdiff_t c_stride;
   const act_t* residual;  // as c
@@ -202,7 +209,8 @@ ZEROPOINT_INLINE void store_s8(const Tile& tile, const OutputClamp& clamp, const
   }
 }
 
-template <int MR>
+// kChunk: of a panel that has several.
+template <int MR, bool kChunk>
 void compute_tile(const Tile& tile) {
   const auto& header = *reinterpret_cast<const PanelHeader*>(tile.panel);
   const float* multiplier = header.multiplier;
@@ -211,8 +219,9 @@ void compute_tile(const Tile& tile) {
   const act_t* slice = tile.slice;
   const ptrdiff_t stride = tile.stride;
 
-  const bool from_zero = tile.c_s32 == nullptr && tile.out.residual == nullptr &&
-                         tile.out.clamp.zero_point == 0 && header.small != 0;
+  const bool from_zero = (!kChunk || tile.last) && tile.c_s32 == nullptr &&
+                         tile.out.residual == nullptr && tile.out.clamp.zero_point == 0 &&
+                         header.small != 0;
 
   __m256i acc[MR][2];
   ZEROPOINT_UNROLL
@@ -220,7 +229,12 @@ void compute_tile(const Tile& tile) {
     __m256i bias = load_256(header.bias + j * 8);
     if (from_zero) bias = _mm256_add_epi32(bias, _mm256_set1_epi32(kTwo23Bits));
     ZEROPOINT_UNROLL
-    for (int r = 0; r < MR; ++r) acc[r][j] = bias;
+    for (int r = 0; r < MR; ++r) {
+      acc[r][j] = bias;
+      if (kChunk && tile.before != nullptr) {
+        acc[r][j] = _mm256_add_epi32(bias, load_256(tile.before + r * kNr + j * 8));
+      }
+    }
   }
   const auto prefetch = [&]() __attribute__((always_inline)) {
     if (MR > 4) return;
@@ -286,6 +300,11 @@ void compute_tile(const Tile& tile) {
     }
   }
 
+  if (kChunk && !tile.last) {
+    ZEROPOINT_UNROLL
+    for (int r = 0; r < MR; ++r) store_row_s32(tile.after + r * kNr, acc[r], kNr);
+    return;
+  }
   if (tile.c_s32 != nullptr) {
     ZEROPOINT_UNROLL
     for (int r = 0; r < MR; ++r) {
@@ -315,22 +334,25 @@ void compute_tile(const Tile& tile) {
 }
 
 using TileFunction = void (*)(const Tile&);
-constexpr TileFunction kTiles[] = {compute_tile<1>, compute_tile<2>, compute_tile<3>,
-                                   compute_tile<4>, compute_tile<5>, compute_tile<6>};
+template <bool kChunk>
+constexpr TileFunction kTiles[] = {compute_tile<1, kChunk>, compute_tile<2, kChunk>,
+                                   compute_tile<3, kChunk>, compute_tile<4, kChunk>,
+                                   compute_tile<5, kChunk>, compute_tile<6, kChunk>};
 
 // All rows of the call by columns n_begin .. n_end.
 void run_block(const RunArgs& args, int n_begin, int n_end) {
-  const size_t bytes = panel_bytes(args.a.taps, args.a.depth);
   const int64_t rows = args.m_end - args.m_begin;
   const int64_t tiles = (rows + kMr - 1) / kMr;  // of nearly equal height
   const auto* packed = static_cast<const uint8_t*>(args.packed);
   const bool complemented = reinterpret_cast<const PackedHeader*>(packed)->complemented != 0;
-  packed += sizeof(PackedHeader);
+  const auto* table = reinterpret_cast<const uint64_t*>(packed + sizeof(PackedHeader));
+  const size_t chunks = chunk_count(args.a.taps, args.a.depth);
   act_t* slice = static_cast<act_t*>(args.scratch);
+  int32_t* sums = reinterpret_cast<int32_t*>(slice + 2 * slice_bytes(args.a.taps, args.a.depth));
   Tile tile;
   tile.slice = slice;
   tile.stride = static_cast<ptrdiff_t>(slice_stride(args.a.taps, args.a.depth));
-  tile.groups = group_count(args.a.taps, args.a.depth);
+  tile.groups = chunk_groups(args.a.taps, args.a.depth);
   tile.c = nullptr;
   tile.c_s32 = nullptr;
   tile.c_stride = args.c_stride;
@@ -348,17 +370,24 @@ void run_block(const RunArgs& args, int n_begin, int n_end) {
     const int64_t next = args.m_begin + rows * (i + 1) / tiles;
     const int height = static_cast<int>(next - m);
     copy_slice(args.a, m, height, complemented, slice);
-    for (int n0 = n_begin; n0 < n_end; n0 += kNr) {
-      const ptrdiff_t at = m * args.c_stride + n0;
-      tile.panel = packed + static_cast<size_t>(n0 / kNr) * bytes;
-      tile.columns = n_end - n0 < kNr ? n_end - n0 : kNr;
-      if (args.c_s32 != nullptr) {
-        tile.c_s32 = args.c_s32 + at;
-      } else {
-        tile.c = args.c + at;
+    const TileFunction compute = (chunks > 1 ? kTiles<true> : kTiles<false>)[height - 1];
+    for (size_t chunk = 0; chunk < chunks; ++chunk) {
+      tile.last = chunk + 1 == chunks;
+      int32_t* panel_sums = sums;
+      for (int n0 = n_begin; n0 < n_end; n0 += kNr, panel_sums += kMr * kNr) {
+        const ptrdiff_t at = m * args.c_stride + n0;
+        tile.panel = packed + table[static_cast<size_t>(n0 / kNr) * chunks + chunk];
+        tile.before = chunk > 0 ? panel_sums : nullptr;
+        tile.after = panel_sums;
+        tile.columns = n_end - n0 < kNr ? n_end - n0 : kNr;
+        if (args.c_s32 != nullptr) {
+          tile.c_s32 = args.c_s32 + at;
+        } else {
+          tile.c = args.c + at;
+        }
+        if (residual.data != nullptr) tile.residual = residual.data + m * residual.stride + n0;
+        compute(tile);
       }
-      if (residual.data != nullptr) tile.residual = residual.data + m * residual.stride + n0;
-      kTiles[height - 1](tile);
     }
     m = next;
   }
@@ -366,11 +395,15 @@ void run_block(const RunArgs& args, int n_begin, int n_end) {
 
 void run(const RunArgs& args) {
   if (args.m_begin >= args.m_end) return;
-  const size_t bytes = panel_bytes(args.a.taps, args.a.depth);
-  const size_t panels = bytes >= kBlockBytes ? 1 : kBlockBytes / bytes;
+  const auto* table = reinterpret_cast<const uint64_t*>(static_cast<const uint8_t*>(args.packed) +
+                                                        sizeof(PackedHeader));
+  const size_t chunks = chunk_count(args.a.taps, args.a.depth);
+  const auto start = [&](int n0) { return table[static_cast<size_t>(n0 / kNr) * chunks]; };
   for (int n0 = args.n_begin; n0 < args.n_end;) {
-    const size_t left = static_cast<size_t>(args.n_end - n0 + kNr - 1) / kNr;
-    const int end = n0 + static_cast<int>(left < panels ? left : panels) * kNr;
+    int end = n0 + kNr;
+    while (end < args.n_end && start(end + kNr) <= start(n0) + kBlockBytes) {
+      end += kNr;
+    }
     run_block(args, n0, end < args.n_end ? end : args.n_end);
     n0 = end;
   }

@@ -246,7 +246,11 @@ TEST_CASE("gemm_s8: every ISA level has a kernel that runs") {
     check(kernel, c, g);
     exercised.insert(kernel.isa);
   }
-  test::require_all_levels("gemm_s8", exercised, {});
+#if defined(__x86_64__)
+  test::require_all_levels("gemm_s8", exercised);
+#else
+  test::require_all_levels("gemm_s8", exercised, {Isa::neon, Isa::i8mm});
+#endif
 }
 
 TEST_CASE("gemm_s8: selection is a pure function of the mask, best level first") {
@@ -502,6 +506,24 @@ TEST_CASE("gemm_s8: packed weights larger than the cache blocks") {
       c.indirect = c.taps > 1;
       c.multipliers = {1e-5f, 1e-4f};
       check(kernel, c, g);
+    }
+  }
+}
+
+TEST_CASE("gemm_s8: K of a few thousand, around where kernels cut it") {
+  Generator g = test::generator("gemm_s8 deep");
+  for (const gemm_s8::Kernel& kernel : runnable()) {
+    for (int depth : {2044, 2047, 2048, 2049, 2052, 4097}) {
+      for (bool add : {false, true}) {
+        Case c;
+        c.m = 8;
+        c.n = 36;
+        c.depth = depth;
+        c.multipliers = {1e-5f, 1e-4f};
+        c.raw = depth == 2049 && !add;
+        c.add = add;
+        check(kernel, c, g);
+      }
     }
   }
 }
