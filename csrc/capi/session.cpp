@@ -85,7 +85,7 @@ using namespace zeropoint::capi;  // NOLINT
 zp_status zp_session_open(const char* path, const zp_options* options, zp_session** session) {
   return capi::open(options, session, [&] {
     require(path, "path");
-    return read_model_file(path);
+    return read_model_file(path, Checksum::later);
   });
 }
 
@@ -171,7 +171,9 @@ zp_status zp_session_run(const zp_session* session, const zp_input* inputs, cons
     const Session& s = session->session;
     const auto plan = plan_of(s, shapes, input_count);
     const std::vector<const void*> from = input_pointers(s, *plan, inputs);
-    s.run(*plan, from, output_pointers(s, *plan, outputs, output_count));
+    const std::vector<void*> to = output_pointers(s, *plan, outputs, output_count);
+    check_disjoint(s, *plan, inputs, outputs);
+    s.run(*plan, from, to);
   });
 }
 

@@ -43,6 +43,29 @@ Shape from_c(const Session& session, const zp_shape& shape, const std::string& n
 
 }  // namespace
 
+void check_disjoint(const Session& session, const ExecutionPlan& plan, const zp_input* inputs,
+                    const zp_output* outputs) {
+  const auto& model = session.model();
+  const auto overlap = [](const void* a, size_t a_bytes, const void* b, size_t b_bytes) {
+    const auto x = reinterpret_cast<uintptr_t>(a), y = reinterpret_cast<uintptr_t>(b);
+    return x < y + b_bytes && y < x + a_bytes;
+  };
+  for (size_t i = 0; i < model.outputs.size(); ++i) {
+    const std::string name =
+        "output " + gguf::quoted(model.outputs[i]->name) + " shares memory with ";
+    for (size_t k = 0; k < plan.input_shapes().size(); ++k) {
+      if (overlap(outputs[i].data, outputs[i].bytes, inputs[k].data, inputs[k].bytes)) {
+        fail(session, name + "input " + gguf::quoted(model.inputs[k]->name));
+      }
+    }
+    for (size_t k = 0; k < i; ++k) {
+      if (overlap(outputs[i].data, outputs[i].bytes, outputs[k].data, outputs[k].bytes)) {
+        fail(session, name + "output " + gguf::quoted(model.outputs[k]->name));
+      }
+    }
+  }
+}
+
 zp_dtype to_c(DType dtype) {
   switch (dtype) {
     case DType::f32:

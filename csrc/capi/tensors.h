@@ -39,4 +39,9 @@ std::vector<const void*> input_pointers(const Session& session, const ExecutionP
 std::vector<void*> output_pointers(const Session& session, const ExecutionPlan& plan,
                                    const zp_output* outputs, size_t count);
 
+// The session reads inputs where they are: no output may share a byte with one, or with another
+// output. For buffers that have passed the checks above.
+void check_disjoint(const Session& session, const ExecutionPlan& plan, const zp_input* inputs,
+                    const zp_output* outputs);
+
 }  // namespace zeropoint::capi

@@ -201,8 +201,8 @@ ZP_API zp_status zp_session_output_shapes(const zp_session* session, const zp_sh
                                           size_t output_count);
 
 /* Runs the model once. Inputs, shapes and outputs are in the model's order; `shapes` as above.
- * Buffers are aligned to one element, no more; an output may be an input's buffer, but not another
- * output's. A NaN in a float32 output is 0x7FC00000, whatever made it. */
+ * Buffers are aligned to one element, no more; no output may share a byte with an input or with
+ * another output. A NaN in a float32 output is 0x7FC00000, whatever made it. */
 ZP_API zp_status zp_session_run(const zp_session* session, const zp_input* inputs,
                                 const zp_shape* shapes, size_t input_count,
                                 const zp_output* outputs, size_t output_count);

@@ -163,6 +163,15 @@ def wide(seed: int) -> Graph:
     return b.done(turned, rows, pooled, best)
 
 
+def planes(seed: int) -> Graph:
+    """An image whose channels come first, as ONNX files have it."""
+    b = Builder("planes", seed)
+    x = b.node("transpose", [b.input(None, 3, 26, 37)], perm=[0, 2, 3, 1])
+    x = b.conv(x, 3, 24, 5, 2, clip_min=0.0)
+    x = b.conv(x, 24, 24, 3, 2, 24)
+    return b.done(b.node("transpose", [x], perm=[0, 3, 1, 2]))
+
+
 def accumulators(seed: int) -> Case:
     """Products of two activations and raw int32 accumulators, with uint8 at the border."""
     b = Builder("accumulators", seed)

@@ -32,7 +32,7 @@ from zeropoint.graph import Graph  # noqa: E402
 
 Array = npt.NDArray[Any]
 
-NETWORKS = {**networks.NETWORKS, "wide": graphs.wide}
+NETWORKS = {**networks.NETWORKS, "planes": graphs.planes, "wide": graphs.wide}
 #: Which networks, with how each is quantized; None: as it is, in float32.
 QUANTIZED: dict[str, tuple[str, dict[str, Any] | None]] = {
     "residual_float": ("residual", None),
@@ -48,6 +48,7 @@ QUANTIZED: dict[str, tuple[str, dict[str, Any] | None]] = {
     "unary_int8": ("unary", {}),
     "encoder_float": ("encoder", None),
     "encoder_int8": ("encoder", {}),
+    "planes_int8": ("planes", {}),
     "wide_float": ("wide", None),
     "wide_int8": ("wide", {}),
 }

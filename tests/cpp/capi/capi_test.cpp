@@ -261,6 +261,12 @@ TEST_CASE(
   const char* odd = reinterpret_cast<const char*>(kX) + 1;
   CHECK(run({odd, 32}, &kShape, 1, out, 1) == ZP_INVALID_ARGUMENT);
   CHECK(message_has("multiple of 4 bytes"));
+  float shared[12] = {};
+  CHECK(run({shared, 32}, &kShape, 1, {shared + 7, 24}, 1) == ZP_INVALID_ARGUMENT);
+  CHECK(message_has("output 'y' shares memory with input 'x'"));
+  CHECK(run({shared, 32}, &kShape, 1, {y, 24}, 1) == ZP_OK);
+  float beside[14] = {};
+  CHECK(run({beside, 32}, &kShape, 1, {beside + 8, 24}, 1) == ZP_OK);
   zp_tensor_info info{};
   CHECK(zp_session_input(opened.session, 1, &info) == ZP_INVALID_ARGUMENT);
   CHECK(message_has("there are 1 inputs"));
