@@ -8,6 +8,8 @@
 
 #if defined(__SSE2__)
 #include <emmintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 namespace zeropoint {
@@ -99,6 +101,13 @@ int64_t turn_pixels([[maybe_unused]] const char* from, [[maybe_unused]] int64_t 
       _mm_storel_epi64(reinterpret_cast<__m128i*>(out), packed);
       _mm_storel_epi64(reinterpret_cast<__m128i*>(out + 6), _mm_srli_si128(packed, 8));
     }
+  }
+#elif defined(__aarch64__)
+  for (; r + 16 <= rows; r += 16) {
+    const auto load = [&](int64_t c) {
+      return vld1q_u8(reinterpret_cast<const uint8_t*>(from + c * from_stride + r));
+    };
+    vst3q_u8(reinterpret_cast<uint8_t*>(to + r * 3), {{load(0), load(1), load(2)}});
   }
 #endif
   return r;

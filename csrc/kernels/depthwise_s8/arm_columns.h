@@ -1,17 +1,18 @@
 // Square kernels (3x3, 5x5; stride 1 or 2) over the geometry of an image, on Arm. For ISA files
 // only.
 //
-// Eight channels at a time go along the columns of the image: each input column is loaded and
-// brought into the form that the multiplication wants (Dot, below) once for all the output columns
-// that it serves, and with stride 1 and 3x3 for two output rows. Accumulators of output columns
-// under way rotate with the period of the kernel.
+// Eight channels at a time, or sixteen, go along the columns of the image: each input column is
+// loaded and brought into the form that the multiplication wants (Dot, below) once for all the
+// output columns that it serves, and with stride 1 and 3x3 for two output rows. Accumulators of
+// output columns under way rotate with the period of the kernel.
 //
 // A Dot<Shape> says how products are summed:
 //   Input, kInputs    an input column: kInputs vectors
 //   Weight, kWeights  weights of eight channels: kWeights vectors of 16 bytes
 //   kResident         whether registers are left for bias and multipliers
-//   load(run, x)      brings the runs run(Index<r>) of eight activations, one an input row, into x
-//   add<row, tap>(x, weights, sums)  adds a kernel column to the sums of an output row
+//   load(run, x)      brings the runs run(Index<r>) of activations, one an input row, into x[block]
+//   add<row, tap>(x, weight, sums)  adds a kernel column to the sums of an output row and a block,
+//                     whose packed weights are weight(0), ... weight(kWeights - 1)
 //   pack(weights, c, out)  writes the weights of channel c of eight
 //
 // Packed, per block of 8 channels: [8] int32 bias, [8] float multiplier, the Dot's weights.
@@ -47,18 +48,22 @@ ZP_INLINE void unrolled(const Body& body) {
 
 constexpr int kColumnBlock = 8;       // channels
 constexpr int kHeadBytes = 64;        // bias and multipliers of a block
-constexpr int kStripPixels = 256;     // of input: a line of 64 bytes of each stays in 16 KB of L1
+constexpr int kStripPixels = 384;     // of input: a line of 64 bytes of each stays in 24 KB of L1
 constexpr int kResidentWeights = 12;  // vectors; more are read from memory where they are used
 
-template <int kSide_, int kStep_, int kRows_>
+template <int kSide_, int kStep_, int kRows_, int kBlocks_ = 1>
 struct Shape {
   static constexpr int kSide = kSide_;
   static constexpr int kStep = kStep_;
-  static constexpr int kRows = kRows_;  // output rows at once
+  static constexpr int kRows = kRows_;      // output rows at once
+  static constexpr int kBlocks = kBlocks_;  // of eight channels at once, 1 or 2
   static constexpr int kInputRows = (kRows - 1) * kStep + kSide;
   static constexpr int kLive = (kSide - 1) / kStep;  // output columns under way
   static constexpr int kPeriod = kSide - 1;          // input columns until accumulators recur
-  using OneRow = Shape<kSide, kStep, 1>;
+  // A block's stride must be that of its own shape, so either one or the other.
+  static_assert(kRows == 1 || kBlocks == 1);
+  using OneRow = Shape<kSide, kStep, 1, kBlocks>;
+  using OneBlock = Shape<kSide, kStep, kRows, 1>;
 };
 
 template <template <typename> class Dot, typename S>
@@ -92,7 +97,7 @@ void columns_pack(const PackArgs& args, void* packed) {
   }
 }
 
-// Output pixels of one block of channels: tiles of Shape::kRows rows, one below the other, and
+// Output pixels of a block of channels: tiles of Shape::kRows rows, one below the other, and
 // `outputs` columns.
 struct Strip {
   const act_t* x;        // the image
@@ -106,7 +111,7 @@ struct Strip {
   ptrdiff_t y_row;       // to the next row
   int outputs;
   int tiles;
-  int count;  // channels to store
+  int count;  // channels from here on
 };
 
 // Accumulators of eight channels.
@@ -114,38 +119,44 @@ struct Sums {
   int32x4_t low, high;
 };
 
-// Vectors of a packed block: in registers where there is room, else read where they are used.
-template <typename Vector, int kCount, bool kResident>
+// Vectors of packed blocks, kStride bytes from one block to the next: in registers where there is
+// room, else read where they are used.
+template <typename Vector, int kBlocks, int kCount, int kStride, bool kResident>
 struct Vectors {
-  Vector vectors[kCount];
+  Vector vectors[kBlocks][kCount];
   explicit ZP_INLINE Vectors(const uint8_t* packed) {
-    unrolled<kCount>(ZP_EACH(i) {
-      std::memcpy(&vectors[decltype(i)::value], packed + 16 * decltype(i)::value, 16);
+    unrolled<kBlocks * kCount>(ZP_EACH(i) {
+      constexpr int kBlock = decltype(i)::value / kCount, kAt = decltype(i)::value % kCount;
+      std::memcpy(&vectors[kBlock][kAt], packed + kBlock * kStride + 16 * kAt, 16);
     });
   }
-  ZP_INLINE Vector operator[](int i) const { return vectors[i]; }
+  ZP_INLINE Vector get(int block, int i) const { return vectors[block][i]; }
 };
-template <typename Vector, int kCount>
-struct Vectors<Vector, kCount, false> {
+template <typename Vector, int kBlocks, int kCount, int kStride>
+struct Vectors<Vector, kBlocks, kCount, kStride, false> {
   const uint8_t* packed;
   explicit ZP_INLINE Vectors(const uint8_t* at) : packed(at) {}
-  ZP_INLINE Vector operator[](int i) const {
+  ZP_INLINE Vector get(int block, int i) const {
     Vector v;
-    std::memcpy(&v, packed + 16 * i, 16);
+    std::memcpy(&v, packed + block * kStride + 16 * i, 16);
     return v;
   }
 };
 
-// kWhole: all eight channels are stored. kClamp: the output's clamp is narrower than int8.
+// kWhole: all channels of the blocks are stored. kClamp: the output's clamp is narrower than int8.
 template <template <typename> class Dot, typename S, bool kWhole, bool kClamp>
 struct Walk {
   using D = Dot<S>;
-  Sums acc[S::kLive][S::kRows];
-  typename D::Input x[D::kInputs];  // the column at hand
-  const Strip s;                    // a copy: bytes stored to y could alias the original
-  const Vectors<typename D::Weight, D::kWeights, D::kWeights <= kResidentWeights> weights;
-  const Vectors<int32x4_t, 2, D::kResident> bias;
-  const Vectors<float32x4_t, 2, D::kResident> multiplier;
+  template <typename Vector, int kCount, bool kResident>
+  using Packed = Vectors<Vector, S::kBlocks, kCount, int{columns_block_bytes<Dot, S>()}, kResident>;
+  static constexpr bool kWeightsResident = S::kBlocks * D::kWeights <= kResidentWeights;
+
+  Sums acc[S::kLive][S::kRows][S::kBlocks];
+  typename D::Input x[S::kBlocks][D::kInputs];  // the column at hand
+  const Strip s;                                // a copy: y could alias the original
+  const Packed<typename D::Weight, D::kWeights, kWeightsResident> weights;
+  const Packed<int32x4_t, 2, D::kResident && S::kBlocks == 1> bias;
+  const Packed<float32x4_t, 2, D::kResident> multiplier;
   const NeonEpilogue epilogue;
   const act_t* rows[S::kInputRows];
   act_t* y;  // first output pixel of the tile
@@ -167,13 +178,19 @@ struct Walk {
     });
   }
 
+  // The channels of all blocks; of a single one in the lower half.
+  static ZP_INLINE int8x16_t load_run(const act_t* from) {
+    if constexpr (S::kBlocks == 2) return vld1q_s8(from);
+    return vcombine_s8(vld1_s8(from), vdup_n_s8(0));
+  }
+
   template <bool kInside>
   ZP_INLINE void load_column(int column) {
     if (kInside || static_cast<unsigned>(column) < static_cast<unsigned>(s.width)) {
       const ptrdiff_t at = column * s.channels;
-      D::load(ZP_EACH(r) { return vld1_s8(rows[decltype(r)::value] + at); }, x);
+      D::load(ZP_EACH(r) { return load_run(rows[decltype(r)::value] + at); }, x);
     } else {
-      const int8x8_t pad = vld1_s8(s.pad);
+      const int8x16_t pad = load_run(s.pad);
       D::load(ZP_EACH(r) { return (void)r, pad; }, x);
     }
   }
@@ -181,35 +198,45 @@ struct Walk {
   // Adds kernel column kTap of every output row to the accumulators of slot kSlot.
   template <int kTap, int kSlot>
   ZP_INLINE void add_tap() {
-    unrolled<S::kRows>(ZP_EACH(row) {
-      Sums& sums = acc[kSlot][decltype(row)::value];
-      if (kTap == 0) sums = {bias[0], bias[1]};
-      D::template add<decltype(row)::value, kTap>(x, weights, sums);
+    unrolled<S::kRows * S::kBlocks>(ZP_EACH(i) {
+      constexpr int kRow = decltype(i)::value / S::kBlocks;
+      constexpr int kBlock = decltype(i)::value % S::kBlocks;
+      Sums& sums = acc[kSlot][kRow][kBlock];
+      if (kTap == 0) sums = {bias.get(kBlock, 0), bias.get(kBlock, 1)};
+      const auto weight = [&](int at)
+                              __attribute__((always_inline)) { return weights.get(kBlock, at); };
+      D::template add<kRow, kTap>(x[kBlock], weight, sums);
     });
   }
 
+  template <int kBlock>
   ZP_INLINE int16x8_t scaled(const Sums& sums) const {
-    return neon_round(neon_scale(sums.low, multiplier[0]), neon_scale(sums.high, multiplier[1]),
-                      epilogue.zero_point);
-  }
-
-  ZP_INLINE void store(act_t* to, int8x8_t bytes) const {
-    if (kWhole) {
-      vst1_s8(to, bytes);
-    } else {
-      neon_store_first_8(to, bytes, s.count);
-    }
+    return neon_round(neon_scale(sums.low, multiplier.get(kBlock, 0)),
+                      neon_scale(sums.high, multiplier.get(kBlock, 1)), epilogue.zero_point);
   }
 
   template <int kSlot>
   ZP_INLINE void finish(int output) {
     act_t* to = y + output * s.y_stride;
     unrolled<S::kRows>(ZP_EACH(row) {
-      int8x8_t bytes = vqmovn_s16(scaled(acc[kSlot][decltype(row)::value]));
-      if (kClamp) {
-        bytes = vmin_s8(vmax_s8(bytes, vget_low_s8(epilogue.qmin)), vget_low_s8(epilogue.qmax));
+      const Sums(&sums)[S::kBlocks] = acc[kSlot][decltype(row)::value];
+      act_t* out = to + decltype(row)::value * s.y_row;
+      const int8x8_t first = vqmovn_s16(scaled<0>(sums[0]));
+      if constexpr (S::kBlocks == 2) {
+        int8x16_t bytes = vqmovn_high_s16(first, scaled<1>(sums[1]));
+        if (kClamp) bytes = vminq_s8(vmaxq_s8(bytes, epilogue.qmin), epilogue.qmax);
+        vst1q_s8(out, bytes);
+      } else {
+        int8x8_t bytes = first;
+        if (kClamp) {
+          bytes = vmin_s8(vmax_s8(bytes, vget_low_s8(epilogue.qmin)), vget_low_s8(epilogue.qmax));
+        }
+        if (kWhole) {
+          vst1_s8(out, bytes);
+        } else {
+          neon_store_first_8(out, bytes, s.count);
+        }
       }
-      store(to + decltype(row)::value * s.y_row, bytes);
     });
   }
 
@@ -268,15 +295,22 @@ struct Walk {
   }
 };
 
+// Runs the blocks at the front of the strip; returns how many.
 template <template <typename> class Dot, typename S>
-void run_strip(const Strip& strip, const OutputClamp& clamp) {
-  if (strip.count < kColumnBlock) {
+int run_strip(const Strip& strip, const OutputClamp& clamp) {
+  const bool narrow = clamp.qmin != kActMin || clamp.qmax != kActMax;
+  if constexpr (S::kBlocks == 2) {
+    if (strip.count < 2 * kColumnBlock) return run_strip<Dot, typename S::OneBlock>(strip, clamp);
+  } else if (strip.count < kColumnBlock) {
     Walk<Dot, S, false, true>(strip, clamp).run();
-  } else if (clamp.qmin == kActMin && clamp.qmax == kActMax) {
-    Walk<Dot, S, true, false>(strip, clamp).run();
-  } else {
-    Walk<Dot, S, true, true>(strip, clamp).run();
+    return 1;
   }
+  if (narrow) {
+    Walk<Dot, S, true, true>(strip, clamp).run();
+  } else {
+    Walk<Dot, S, true, false>(strip, clamp).run();
+  }
+  return S::kBlocks;
 }
 
 // `tiles` times S::kRows output rows from `row` on, in pieces of about `columns` output columns.
@@ -299,14 +333,16 @@ void run_tiles(const RunArgs& args, int row, int tiles, int columns) {
     strip.column = begin * S::kStep - grid.pad_left;
     strip.outputs = end - begin;
     strip.block = static_cast<const uint8_t*>(args.packed);
-    for (int c0 = 0; c0 < args.x.depth; c0 += kColumnBlock) {
-      const int rest = args.x.depth - c0;
-      strip.x = args.x.base + c0;
-      strip.pad = args.x.pad_row + c0;
-      strip.y = args.y + row * strip.y_row + begin * strip.y_stride + c0;
-      strip.count = rest < kColumnBlock ? rest : kColumnBlock;
-      run_strip<Dot, S>(strip, args.clamp);
-      strip.block += columns_block_bytes<Dot, Packed>();
+    strip.x = args.x.base;
+    strip.pad = args.x.pad_row;
+    strip.y = args.y + row * strip.y_row + begin * strip.y_stride;
+    for (strip.count = args.x.depth; strip.count > 0;) {
+      const int blocks = run_strip<Dot, S>(strip, args.clamp);
+      strip.block += static_cast<size_t>(blocks) * columns_block_bytes<Dot, Packed>();
+      strip.x += blocks * kColumnBlock;
+      strip.pad += blocks * kColumnBlock;
+      strip.y += blocks * kColumnBlock;
+      strip.count -= blocks * kColumnBlock;
     }
   }
 }

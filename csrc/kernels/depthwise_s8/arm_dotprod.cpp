@@ -36,28 +36,32 @@ struct Sdot {
   }
 
   template <typename Run>
-  static ZP_INLINE void load(const Run& run, Input (&x)[kInputs]) {
+  static ZP_INLINE void load(const Run& run, Input (&x)[S::kBlocks][kInputs]) {
     unrolled<kDwords>(ZP_EACH(d) {
       constexpr int kDword = decltype(d)::value;
       const auto row = ZP_EACH(r) {
         // What fills up the last dword meets zero weights.
         constexpr int kRow = 4 * kDword + decltype(r)::value;
-        const int8x8_t eight = run(Index<(kRow < S::kInputRows ? kRow : S::kInputRows - 1)>{});
-        return vcombine_s8(eight, vdup_n_s8(0));
+        return run(Index<(kRow < S::kInputRows ? kRow : S::kInputRows - 1)>{});
       };
-      const int8x16_t upper = vzip1q_s8(row(Index<0>{}), row(Index<1>{}));
-      const int8x16_t lower = vzip1q_s8(row(Index<2>{}), row(Index<3>{}));
-      x[2 * kDword] = zip_pairs_low(upper, lower);
-      x[2 * kDword + 1] = zip_pairs_high(upper, lower);
+      const int8x16_t r0 = row(Index<0>{}), r1 = row(Index<1>{});
+      const int8x16_t r2 = row(Index<2>{}), r3 = row(Index<3>{});
+      unrolled<S::kBlocks>(ZP_EACH(block) {
+        constexpr int kBlock = decltype(block)::value;
+        const int8x16_t upper = kBlock == 0 ? vzip1q_s8(r0, r1) : vzip2q_s8(r0, r1);
+        const int8x16_t lower = kBlock == 0 ? vzip1q_s8(r2, r3) : vzip2q_s8(r2, r3);
+        x[kBlock][2 * kDword] = zip_pairs_low(upper, lower);
+        x[kBlock][2 * kDword + 1] = zip_pairs_high(upper, lower);
+      });
     });
   }
 
   template <int kRow, int kTap, typename W>
-  static ZP_INLINE void add(const Input (&x)[kInputs], const W& weights, Sums& sums) {
+  static ZP_INLINE void add(const Input (&x)[kInputs], const W& packed, Sums& sums) {
     unrolled<kDwords>(ZP_EACH(d) {
       constexpr int kDword = decltype(d)::value;
-      sums.low = vdotq_s32(sums.low, x[2 * kDword], weights[weight(kRow, kTap, kDword, 0)]);
-      sums.high = vdotq_s32(sums.high, x[2 * kDword + 1], weights[weight(kRow, kTap, kDword, 1)]);
+      sums.low = vdotq_s32(sums.low, x[2 * kDword], packed(weight(kRow, kTap, kDword, 0)));
+      sums.high = vdotq_s32(sums.high, x[2 * kDword + 1], packed(weight(kRow, kTap, kDword, 1)));
     });
   }
 
@@ -97,7 +101,7 @@ struct SdotStep {
 
 constexpr Kernel kKernels[] = {
     columns_kernel<Sdot, Shape<3, 1, 2>>("depthwise_s8_3x3_dotprod", Isa::dotprod),
-    columns_kernel<Sdot, Shape<3, 2, 1>>("depthwise_s8_3x3s2_dotprod", Isa::dotprod),
+    columns_kernel<Sdot, Shape<3, 2, 1, 2>>("depthwise_s8_3x3s2_dotprod", Isa::dotprod),
     columns_kernel<Sdot, Shape<5, 1, 1>>("depthwise_s8_5x5_dotprod", Isa::dotprod),
     columns_kernel<Sdot, Shape<5, 2, 1>>("depthwise_s8_5x5s2_dotprod", Isa::dotprod),
     taps_kernel<SdotStep>("depthwise_s8_16_dotprod", Isa::dotprod),

@@ -19,15 +19,15 @@ struct Smlal {
   using Weight = int16x8_t;
 
   template <typename Run>
-  static ZP_INLINE void load(const Run& run, Input (&x)[kInputs]) {
-    unrolled<kInputs>(ZP_EACH(r) { x[decltype(r)::value] = vmovl_s8(run(r)); });
+  static ZP_INLINE void load(const Run& run, Input (&x)[1][kInputs]) {
+    unrolled<kInputs>(ZP_EACH(r) { x[0][decltype(r)::value] = vmovl_s8(vget_low_s8(run(r))); });
   }
 
   template <int kRow, int kTap, typename W>
-  static ZP_INLINE void add(const Input (&x)[kInputs], const W& weights, Sums& sums) {
+  static ZP_INLINE void add(const Input (&x)[kInputs], const W& packed, Sums& sums) {
     unrolled<S::kSide>(ZP_EACH(r) {
       const int16x8_t run = x[kRow + decltype(r)::value];
-      const int16x8_t weight = weights[decltype(r)::value * S::kSide + kTap];
+      const int16x8_t weight = packed(decltype(r)::value * S::kSide + kTap);
       sums.low = vmlal_s16(sums.low, vget_low_s16(run), vget_low_s16(weight));
       sums.high = vmlal_high_s16(sums.high, run, weight);
     });
