@@ -89,9 +89,10 @@ void split(const PackedGemm<T>& gemm, const Rows<T>& a, int64_t m, ThreadPool& p
     return static_cast<char*>(scratch) + static_cast<size_t>(part) * gemm.scratch_bytes();
   };
   if (tiles >= pool.size() || tiles >= blocks) {
-    const int64_t grain = std::max<int64_t>(1, kMacsPerPart / std::max<int64_t>(1, row_macs * mr));
-    pool.parallel_for(tiles, grain, [&](int64_t begin, int64_t end, int part) {
-      run(begin * mr, std::min(m, end * mr), 0, n, part_scratch(part));
+    // Rows are divided evenly, not by tiles: kernels make tiles of nearly equal height.
+    const int64_t grain = std::max<int64_t>(mr, kMacsPerPart / std::max<int64_t>(1, row_macs));
+    pool.parallel_for(m, grain, [&](int64_t begin, int64_t end, int part) {
+      run(begin, end, 0, n, part_scratch(part));
     });
   } else {
     const int64_t block_macs = row_macs / std::max(1, n) * block * m;
