@@ -1,5 +1,5 @@
-// concat of any number of tensors along one axis: bytes are copied, so int8 inputs must share the
-// output's scale and zero point.
+// concat of any number of tensors along one axis: bytes are copied, or there already; so int8
+// inputs must share the output's scale and zero point.
 #include <memory>
 #include <string>
 #include <vector>
@@ -65,10 +65,18 @@ class Concat final : public Op {
     }
     return make_plan([this, parts](const void* const* in, void* const* out, RunContext& context) {
       for (size_t i = 0; i < parts.size(); ++i) {
-        parts[i].copy.run(operands_[i].resolve(in[i]), static_cast<char*>(out[0]) + parts[i].offset,
-                          context.pool);
+        char* to = static_cast<char*>(out[0]) + parts[i].offset;
+        if (in[i] != to) parts[i].copy.run(operands_[i].resolve(in[i]), to, context.pool);
       }
     });
+  }
+
+  int64_t columns_of_input(size_t input, const std::vector<Shape>& inputs) const override {
+    const int last = inputs[input].rank() - 1;
+    if (checked_axis(axis_, inputs[input].rank()) != last) return -1;
+    int64_t first = 0;
+    for (size_t i = 0; i < input; ++i) first += inputs[i][last];
+    return first;
   }
 
   size_t packed_bytes() const override {

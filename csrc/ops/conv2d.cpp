@@ -126,6 +126,9 @@ class GemmConv final : public Op {
   std::unique_ptr<Plan> plan_with_add(const std::vector<Shape>& inputs,
                                       const std::vector<Shape>& outputs,
                                       const FusedAdd& add) const override;
+  std::unique_ptr<Plan> plan_with_stride(const std::vector<Shape>& inputs,
+                                         const std::vector<Shape>& outputs,
+                                         int64_t row_stride) const override;
   size_t packed_bytes() const override {
     size_t bytes = x_.bytes();
     for (const PackedGemm<T>& block : blocks_) bytes += block.packed_bytes();
@@ -190,13 +193,13 @@ template <typename T, typename Y>
 class GemmConv<T, Y>::ConvPlan final : public Plan {
  public:
   ConvPlan(const GemmConv& op, const Shape& x, const Shape& y, size_t inputs,
-           const FusedAdd& add = {})
-      : op_(op), add_(add) {
+           const FusedAdd& add = {}, int64_t row_stride = 0)
+      : op_(op), add_(add), y_stride_(row_stride > 0 ? row_stride : y[3]) {
     const Window& window = op.shape_.window;
     images_ = y[0];
     rows_ = y[1] * y[2];
     x_image_ = Shape{x[1], x[2], x[3]}.elements();
-    y_image_ = Shape{y[1], y[2], y[3]}.elements();
+    y_image_ = Shape{y[1], y[2], y_stride_}.elements();
     if (op.row_merged_) {
       plan_row_merged(x, y);
     } else if (window.is_pointwise() && op.repeat_ == 1) {
@@ -250,13 +253,13 @@ class GemmConv<T, Y>::ConvPlan final : public Plan {
             residual.data = static_cast<const act_t*>(inputs[add_.input]) + image * y_image_ +
                             b * static_cast<size_t>(op_.block_n_);
             residual.stride = op_.shape_.out_channels;
-            run_parallel(op_.blocks_[b], rows, y + b * static_cast<size_t>(op_.block_n_),
-                         op_.shape_.out_channels, rows_, context.pool, context.scratch, residual);
+            run_parallel(op_.blocks_[b], rows, y + b * static_cast<size_t>(op_.block_n_), y_stride_,
+                         rows_, context.pool, context.scratch, residual);
             continue;
           }
         }
-        run_parallel(op_.blocks_[b], rows, y + b * static_cast<size_t>(op_.block_n_),
-                     op_.shape_.out_channels, rows_, context.pool, context.scratch);
+        run_parallel(op_.blocks_[b], rows, y + b * static_cast<size_t>(op_.block_n_), y_stride_,
+                     rows_, context.pool, context.scratch);
       }
       if constexpr (std::is_same_v<Y, int32_t>) {
         if (op_.zero_point_) correct(y, static_cast<int32_t>(pad_value), context.pool);
@@ -336,6 +339,7 @@ class GemmConv<T, Y>::ConvPlan final : public Plan {
 
   const GemmConv& op_;
   FusedAdd add_;
+  int64_t y_stride_;  // between pixels; more than there are channels where y is part of a tensor
   int64_t images_ = 0, rows_ = 0, x_image_ = 0, y_image_ = 0;
   std::vector<int32_t> offsets_;
   // Row-merged form: rows of the image, and of its padded copy, in elements.
@@ -357,6 +361,15 @@ std::unique_ptr<Plan> GemmConv<T, Y>::plan_with_add(const std::vector<Shape>& in
                                                     const std::vector<Shape>& outputs,
                                                     const FusedAdd& add) const {
   return std::make_unique<ConvPlan>(*this, inputs[0], outputs[0], inputs.size(), add);
+}
+
+template <typename T, typename Y>
+std::unique_ptr<Plan> GemmConv<T, Y>::plan_with_stride(const std::vector<Shape>& inputs,
+                                                       const std::vector<Shape>& outputs,
+                                                       int64_t row_stride) const {
+  if (zero_point_) return nullptr;  // corrected as a whole
+  return std::make_unique<ConvPlan>(*this, inputs[0], outputs[0], inputs.size(), FusedAdd{},
+                                    row_stride);
 }
 
 // -- depthwise form --------------------------------------------------------------------------

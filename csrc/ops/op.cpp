@@ -68,6 +68,11 @@ std::vector<double> Attributes::get_floats(const std::string& key) const {
   return typed<std::vector<double>>(find(key), key, "a list of numbers");
 }
 
+std::unique_ptr<Plan> Op::plan_with_stride(const std::vector<Shape>&, const std::vector<Shape>&,
+                                           int64_t) const {
+  return nullptr;
+}
+
 std::unique_ptr<Plan> Op::plan_with_add(const std::vector<Shape>&, const std::vector<Shape>&,
                                         const FusedAdd&) const {
   return nullptr;

@@ -133,6 +133,18 @@ class Op {
   virtual std::unique_ptr<Plan> plan_with_add(const std::vector<Shape>& inputs,
                                               const std::vector<Shape>& outputs,
                                               const FusedAdd& add) const;
+  // plan()'s, but the rows of the output (along its last axis) start row_stride elements apart, so
+  // that it fills columns of a wider tensor; nullptr where the operator cannot.
+  virtual std::unique_ptr<Plan> plan_with_stride(const std::vector<Shape>& inputs,
+                                                 const std::vector<Shape>& outputs,
+                                                 int64_t row_stride) const;
+  // The first of the columns (along the last axis) of output 0 that are input i unchanged: whoever
+  // writes the input may write it there, and a run then leaves it. -1: there are none.
+  virtual int64_t columns_of_input(size_t input, const std::vector<Shape>& inputs) const {
+    (void)input;
+    (void)inputs;
+    return -1;
+  }
   // Output 0 is input 0's bytes under another shape (reshape and its kin): nothing runs. Never so
   // where input 0 is a constant, whose bytes are not in the stored domain.
   virtual bool is_view() const { return false; }

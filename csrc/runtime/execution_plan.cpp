@@ -81,10 +81,11 @@ struct ExecutionPlan::Buffers {
 };
 
 ExecutionPlan::ExecutionPlan(const Model& model, const Ops& ops,
-                             const std::vector<Shape>& input_shapes)
+                             const std::vector<Shape>& input_shapes, bool slices)
     : input_shapes_(input_shapes) {
   try {
     infer_shapes(model, ops);
+    if (slices) find_slices(model, ops);
     assign_buffers(model, ops);
   } catch (const Error& error) {
     rethrow_with_context(error, model.source);
@@ -152,6 +153,44 @@ void ExecutionPlan::infer_shapes(const Model& model, const Ops& ops) {
   }
 }
 
+void ExecutionPlan::find_slices(const Model& model, const Ops& ops) {
+  constexpr size_t kNobody = static_cast<size_t>(-1);
+  std::vector<size_t> writer(model.values.size(), kNobody);
+  std::vector<int> readers(model.values.size());
+  for (size_t i = 0; i < model.nodes.size(); ++i) {
+    for (const ValueInfo* value : model.nodes[i].inputs) {
+      if (value != nullptr) ++readers[model.index_of(*value)];
+    }
+    for (const ValueInfo* value : model.nodes[i].outputs) writer[model.index_of(*value)] = i;
+  }
+  for (const ValueInfo* value : model.outputs) ++readers[model.index_of(*value)];
+  const auto input_shapes = [&](const NodeInfo& node) {
+    std::vector<Shape> shapes;
+    for (const ValueInfo* value : node.inputs) {
+      shapes.push_back(value == nullptr ? Shape{} : shapes_[model.index_of(*value)]);
+    }
+    return shapes;
+  };
+  for (size_t i = 0; i < model.nodes.size(); ++i) {
+    const NodeInfo& node = model.nodes[i];
+    for (size_t k = 0; k < node.inputs.size(); ++k) {
+      if (node.inputs[k] == nullptr) continue;
+      const size_t value = model.index_of(*node.inputs[k]), by = writer[value];
+      if (by == kNobody || readers[value] != 1 || model.nodes[by].outputs.size() != 1) continue;
+      if (steps_[by].plan == nullptr) continue;
+      const int64_t column = ops[i]->columns_of_input(k, input_shapes(node));
+      if (column < 0) continue;
+      const Shape& whole = shapes_[model.index_of(node.output())];
+      auto plan =
+          ops[by]->plan_with_stride(input_shapes(model.nodes[by]), {shapes_[value]}, whole.back());
+      if (plan == nullptr) continue;
+      steps_[by].plan = std::move(plan);
+      slices_.push_back(
+          {value, model.index_of(node.output()), column * dtype_size(model.values[value].dtype)});
+    }
+  }
+}
+
 void ExecutionPlan::assign_buffers(const Model& model, const Ops& ops) {
   Buffers buffers(model, static_cast<int>(model.nodes.size()));
   places_.resize(model.values.size());
@@ -164,6 +203,9 @@ void ExecutionPlan::assign_buffers(const Model& model, const Ops& ops) {
       buffers.create(index, bytes_[index], kBeforeFirst);
     }
   }
+
+  std::vector<size_t> whole_of(model.values.size(), Buffers::kNone);
+  for (const Slice& slice : slices_) whole_of[slice.value] = slice.whole;
 
   std::vector<size_t> scratch(model.nodes.size(), Buffers::kNone);
   for (size_t i = 0; i < model.nodes.size(); ++i) {
@@ -189,6 +231,12 @@ void ExecutionPlan::assign_buffers(const Model& model, const Ops& ops) {
 
     for (size_t k = 0; k < node.outputs.size(); ++k) {
       const size_t index = model.index_of(*node.outputs[k]);
+      if (buffers.of_value[index] != Buffers::kNone) continue;  // parts of it are there already
+      if (const size_t whole = whole_of[index]; whole != Buffers::kNone) {
+        if (buffers.of_value[whole] == Buffers::kNone) buffers.create(whole, bytes_[whole], step);
+        buffers.share(index, whole);
+        continue;
+      }
       size_t shared = Buffers::kNone;
       if (k == 0 && steps_[i].plan == nullptr) {
         shared = model.index_of(node.input(0));
@@ -231,6 +279,7 @@ void ExecutionPlan::place_values(const Model& model, const Buffers& buffers) {
       places_[v].offset = memory_.offsets[buffers.of_value[v]];
     }
   }
+  for (const Slice& slice : slices_) places_[slice.value].offset += slice.offset;
   for (size_t i = 0; i < model.nodes.size(); ++i) {
     Step& step = steps_[i];
     step.first_input = step_inputs_.size();

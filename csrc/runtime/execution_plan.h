@@ -43,13 +43,17 @@ class ExecutionPlan {
     std::vector<AlignedBuffer> realigned;   // copies of graph inputs at odd addresses
   };
 
-  ExecutionPlan(const Model& model, const Ops& ops, const std::vector<Shape>& input_shapes);
+  // With `slices`, values that are only joined with others are written where they are joined, if
+  // their operators can: they are not dense then, and mean nothing to observers.
+  ExecutionPlan(const Model& model, const Ops& ops, const std::vector<Shape>& input_shapes,
+                bool slices = false);
 
   const std::vector<Shape>& input_shapes() const { return input_shapes_; }
   const std::vector<Step>& steps() const { return steps_; }
   // By index of value; meaningful for constants, graph inputs and what nodes write.
   const Shape& shape(size_t value) const { return shapes_[value]; }
   int64_t bytes(size_t value) const;
+  bool has_slices() const { return !slices_.empty(); }
   const Place& place(size_t value) const { return places_[value]; }
   int64_t arena_bytes() const { return memory_.arena_bytes; }
 
@@ -66,6 +70,7 @@ class ExecutionPlan {
   struct Buffers;  // lifetimes, while planning
 
   void infer_shapes(const Model& model, const Ops& ops);
+  void find_slices(const Model& model, const Ops& ops);
   void assign_buffers(const Model& model, const Ops& ops);
   void place_values(const Model& model, const Buffers& buffers);
 
@@ -80,6 +85,11 @@ class ExecutionPlan {
     size_t step_input;
     size_t graph_input;
   };
+  struct Slice {
+    size_t value, whole;  // what is part of what
+    int64_t offset;       // in bytes
+  };
+  std::vector<Slice> slices_;
   std::vector<Binding> bindings_;  // of step inputs in the caller's memory
   struct GraphInput {
     int64_t bytes, element_bytes;

@@ -67,6 +67,7 @@ void drop_constants(const Model& model, const NodeInfo& node) {
 Session::Session(Model model, int threads, Isa isa, const BorderRequest& request, bool fuse,
                  const std::string& cache)
     : model_(std::move(model)),
+      fuse_(fuse),
       unfused_nodes_(fuse ? join_nodes(model_) : std::vector<NodeInfo>{}),
       request_(request),
       border_(model_, request, isa),
@@ -115,8 +116,9 @@ void Session::make_ops(int threads) {
 
 const Session& Session::unfused() const {
   std::call_once(unfused_once_, [this] {
-    unfused_ = std::make_unique<Session>(with_nodes(model_, unfused_nodes_), threads(), isa_,
-                                         request_, false);
+    unfused_ = std::make_unique<Session>(
+        with_nodes(model_, unfused_nodes_.empty() ? model_.nodes : unfused_nodes_), threads(), isa_,
+        request_, false);
   });
   return *unfused_;
 }
@@ -160,7 +162,7 @@ std::shared_ptr<const ExecutionPlan> Session::plan(const std::vector<Shape>& inp
   // first to finish keeps its own.
   check_shapes(input_shapes);
   const ScopedFpEnvironment environment;
-  auto made = std::make_shared<const ExecutionPlan>(model_, ops_, input_shapes);
+  auto made = std::make_shared<const ExecutionPlan>(model_, ops_, input_shapes, fuse_);
   const std::lock_guard<std::mutex> lock(mutex_);
   if (auto found = find()) return found;
   plans_.insert(plans_.begin(), made);
@@ -234,7 +236,7 @@ void Session::store_outputs(const ExecutionPlan& plan, ExecutionPlan::Context& c
 
 void Session::observe(const ExecutionPlan& plan, const std::vector<const void*>& inputs,
                       const std::vector<void*>& outputs, const Observer& observer) const {
-  if (!unfused_nodes_.empty()) {
+  if (!unfused_nodes_.empty() || plan.has_slices()) {
     const Session& session = unfused();
     session.observe(*session.plan(plan.input_shapes()), inputs, outputs, observer);
     return;

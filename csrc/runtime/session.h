@@ -104,6 +104,7 @@ class Session {
   const Session& unfused() const;
 
   Model model_;
+  bool fuse_;
   std::vector<NodeInfo> unfused_nodes_;  // as in the file, where some were joined
   BorderRequest request_;
   Border border_;

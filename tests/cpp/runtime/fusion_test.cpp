@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cmath>
+#include <map>
 #include <random>
 #include <set>
 
@@ -174,6 +175,83 @@ TEST_CASE("fusion: other transpositions, and quantized values that others need, 
     REQUIRE(session.model().nodes.size() == 2);
     for (const NodeInfo& node : session.model().nodes) CHECK(node.parts.empty());
   }
+}
+
+// Two convolutions of x [n, h, w, 8], of 70 and 24 channels, joined with x itself along the
+// channels.
+ModelBuilder branches() {
+  std::mt19937_64 g(6);
+  ModelBuilder m;
+  m.inputs = {"x"};
+  m.outputs = {"y"};
+  m.value("x", "int8", {-1, -1, -1, 8}, 0.1f, 3);
+  for (const int64_t channels : {70, 24}) {
+    const std::string name = std::to_string(channels);
+    const int64_t k = channels == 70 ? 3 : 1;
+    std::vector<int8_t> weights(static_cast<size_t>(channels * k * k * 8));
+    for (int8_t& w : weights) w = static_cast<int8_t>(static_cast<int>(g() % 255) - 127);
+    m.value("h" + name, "int8", {-1, -1, -1, channels}, 0.1f, 3);
+    m.constant<int8_t>("w" + name, "int8", kTensorI8, {channels, k, k, 8}, weights);
+    m.values.back().scale = 0.01f;
+    const std::string attrs = m.node("conv2d", {"x", "w" + name}, {"h" + name});
+    const auto pad = k / 2;
+    m.file.set(attrs + "strides", array<int64_t>(kI64, {1, 1}));
+    m.file.set(attrs + "pads", array<int64_t>(kI64, {pad, pad, pad, pad}));
+    m.file.set(attrs + "dilations", array<int64_t>(kI64, {1, 1}));
+    m.file.set(attrs + "groups", scalar<int64_t>(kI64, 1));
+  }
+  m.value("y", "int8", {-1, -1, -1, 102}, 0.1f, 3);
+  const std::string attrs = m.node("concat", {"h70", "x", "h24"}, {"y"});
+  m.file.set(attrs + "axis", scalar<int64_t>(kI64, 3));
+  return m;
+}
+
+TEST_CASE("fusion: convolutions write where their results are joined") {
+  const std::string bytes = branches().bytes();
+  for (const Isa isa : detected_isa_levels()) {
+    for (const int threads : {1, 2, 3, 5}) {
+      const Session fused(read(bytes), threads, isa);
+      const Session plain(read(bytes), threads, isa, {}, false);
+      for (const Shape& shape : {Shape{1, 1, 1, 8}, Shape{2, 5, 7, 8}, Shape{1, 40, 33, 8}}) {
+        INFO(isa_name(isa) << ", " << threads << " threads, " << shape.to_string());
+        const auto x = random_values(shape.elements(), 7);
+        const auto result = [&](const Session& session) {
+          const auto plan = session.plan({shape});
+          CHECK(plan->has_slices() == (&session == &fused));
+          std::vector<int8_t> y(static_cast<size_t>(session.output_bytes(*plan, 0)));
+          for (int repeat = 0; repeat < 2; ++repeat) session.run(*plan, {x.data()}, {y.data()});
+          return y;
+        };
+        const std::vector<int8_t> expected = result(plain);
+        CHECK(result(fused) == expected);
+        if (shape[1] == 40) {  // there is one buffer less
+          CHECK(fused.plan({shape})->arena_bytes() < plain.plan({shape})->arena_bytes());
+        }
+        // Observers see dense values.
+        std::map<std::string, std::vector<int8_t>> seen[2];
+        for (const Session* session : {&fused, &plain}) {
+          std::vector<int8_t> y(expected.size());
+          session->observe(
+              *session->plan({shape}), {x.data()}, {y.data()},
+              [&](const ValueInfo& value, const Shape& s, const void* data, const auto&) {
+                const auto* first = static_cast<const int8_t*>(data);
+                seen[session == &fused][value.name].assign(first, first + s.elements());
+              });
+          CHECK(y == expected);
+        }
+        CHECK(seen[0] == seen[1]);
+        CHECK(seen[0].size() == 4);
+      }
+    }
+  }
+}
+
+TEST_CASE("fusion: what others read too is joined by copying") {
+  ModelBuilder output = branches();
+  output.outputs.push_back("h70");
+  output.outputs.push_back("h24");
+  const Session session(read(output.bytes()), 2, resolve_isa(""));
+  CHECK_FALSE(session.plan({{1, 4, 4, 8}})->has_slices());
 }
 
 }  // namespace
