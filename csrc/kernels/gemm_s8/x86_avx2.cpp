@@ -133,7 +133,7 @@ ZEROPOINT_INLINE __m256i add_row(const __m256i* acc, const float* multiplier, co
                                  __m128i other) {
   const Residual& residual = *out.residual;
   const __m256 lo = _mm256_set1_ps(out.lo), hi = _mm256_set1_ps(out.hi);
-  const __m256 one = _mm256_set1_ps(out.one), biased_zero = _mm256_set1_ps(out.biased_zero);
+  const __m256 biased_zero = _mm256_set1_ps(out.biased_zero);
   __m256i q[2];
   ZEROPOINT_UNROLL
   for (int j = 0; j < 2; ++j) {
@@ -144,9 +144,9 @@ ZEROPOINT_INLINE __m256i add_row(const __m256i* acc, const float* multiplier, co
     const __m256i biased =
         _mm256_or_si256(_mm256_cvtepu8_epi32(j == 0 ? other : _mm_srli_si128(other, 8)),
                         _mm256_set1_epi32(kTwo23Bits));
-    const __m256 w = _mm256_fmsub_ps(_mm256_castsi256_ps(biased), one, biased_zero);
+    const __m256 w = _mm256_sub_ps(_mm256_castsi256_ps(biased), biased_zero);
     q[j] = _mm256_cvtps_epi32(
-        _mm256_fmadd_ps(_mm256_mul_ps(v, _mm256_set1_ps(residual.multiplier_c)), one,
+        _mm256_add_ps(_mm256_mul_ps(v, _mm256_set1_ps(residual.multiplier_c)),
                         _mm256_mul_ps(w, _mm256_set1_ps(residual.multiplier))));
   }
   return _mm256_adds_epi16(_mm256_packs_epi32(q[0], q[1]),
