@@ -37,8 +37,9 @@ size_t scratch_bytes(int n, int taps, int depth) {
 }
 
 // Copies rows m .. m + height - 1 of A to the slice, their runs side by side. What lies past the
-// last one is garbage that meets zero weights.
-void copy_slice(const Rows<act_t>& a, int64_t m, int height, bool complemented, act_t* slice) {
+// last one is garbage that meets zero weights. (`a` by value: bytes that are stored could be part
+// of it.)
+void copy_slice(Rows<act_t> a, int64_t m, int height, bool complemented, act_t* slice) {
   const size_t stride = slice_stride(a.taps, a.depth);
   const size_t complements = slice_bytes(a.taps, a.depth);
   for (int r = 0; r < height; ++r) {
@@ -64,8 +65,7 @@ struct Output {
   OutputClamp clamp;
   float lo;                  // qmin - zero_point: for residuals
   const Residual* residual;  // nullptr: none
-  float one;
-  float biased_zero;  // 2^23 + the residual's zero point
+  float biased_zero;         // 2^23 + the residual's zero point
 };
 
 struct Tile {
@@ -130,8 +130,7 @@ ZEROPOINT_INLINE __m256i scale_row(const __m256i* acc, const float* multiplier, 
 // point, in the order of scale_row. Sums of floats are fused multiply-adds by 1, which round the
 // same: additions proper would compete with conversions, comparisons and roundings for their units.
 ZEROPOINT_INLINE __m256i add_row(const __m256i* acc, const float* multiplier, const Output& out,
-                                 __m128i other) {
-  const Residual& residual = *out.residual;
+                                 const Residual& residual, __m128i other) {
   const __m256 lo = _mm256_set1_ps(out.lo), hi = _mm256_set1_ps(out.hi);
   const __m256 biased_zero = _mm256_set1_ps(out.biased_zero);
   __m256i q[2];
@@ -145,9 +144,8 @@ ZEROPOINT_INLINE __m256i add_row(const __m256i* acc, const float* multiplier, co
         _mm256_or_si256(_mm256_cvtepu8_epi32(j == 0 ? other : _mm_srli_si128(other, 8)),
                         _mm256_set1_epi32(kTwo23Bits));
     const __m256 w = _mm256_sub_ps(_mm256_castsi256_ps(biased), biased_zero);
-    q[j] = _mm256_cvtps_epi32(
-        _mm256_add_ps(_mm256_mul_ps(v, _mm256_set1_ps(residual.multiplier_c)),
-                        _mm256_mul_ps(w, _mm256_set1_ps(residual.multiplier))));
+    q[j] = _mm256_cvtps_epi32(_mm256_add_ps(_mm256_mul_ps(v, _mm256_set1_ps(residual.multiplier_c)),
+                                            _mm256_mul_ps(w, _mm256_set1_ps(residual.multiplier))));
   }
   return _mm256_adds_epi16(_mm256_packs_epi32(q[0], q[1]),
                            _mm256_set1_epi16(static_cast<short>(residual.clamp.zero_point)));
@@ -312,23 +310,24 @@ void compute_tile(const Tile& tile) {
     }
     return;
   }
-  const Residual* residual = tile.out.residual;
-  if (residual != nullptr) {
-    store_s8<MR>(tile, residual->clamp, [&](int r) ZEROPOINT_LAMBDA {
-      return add_row(acc[r], multiplier, tile.out,
-                     load_row(tile.residual + r * residual->stride, tile.columns));
+  const Output out = tile.out;  // a copy for the same reason
+  if (out.residual != nullptr) {
+    const Residual residual = *out.residual;
+    store_s8<MR>(tile, residual.clamp, [&](int r) ZEROPOINT_LAMBDA {
+      return add_row(acc[r], multiplier, out, residual,
+                     load_row(tile.residual + r * residual.stride, tile.columns));
     });
   } else if (from_zero) {
-    store_s8<MR>(tile, tile.out.clamp, [&](int r) ZEROPOINT_LAMBDA {
-      return scale_row<Scaling::from_zero>(acc[r], multiplier, tile.out);
+    store_s8<MR>(tile, out.clamp, [&](int r) ZEROPOINT_LAMBDA {
+      return scale_row<Scaling::from_zero>(acc[r], multiplier, out);
     });
   } else if (header.bounded) {
-    store_s8<MR>(tile, tile.out.clamp, [&](int r) ZEROPOINT_LAMBDA {
-      return scale_row<Scaling::bounded>(acc[r], multiplier, tile.out);
+    store_s8<MR>(tile, out.clamp, [&](int r) ZEROPOINT_LAMBDA {
+      return scale_row<Scaling::bounded>(acc[r], multiplier, out);
     });
   } else {
-    store_s8<MR>(tile, tile.out.clamp, [&](int r) ZEROPOINT_LAMBDA {
-      return scale_row<Scaling::any>(acc[r], multiplier, tile.out);
+    store_s8<MR>(tile, out.clamp, [&](int r) ZEROPOINT_LAMBDA {
+      return scale_row<Scaling::any>(acc[r], multiplier, out);
     });
   }
 }
@@ -359,7 +358,6 @@ void run_block(const RunArgs& args, int n_begin, int n_end) {
   tile.out.hi = static_cast<float>(args.clamp.qmax - args.clamp.zero_point);
   tile.out.zero_point = args.clamp.zero_point;
   tile.out.clamp = args.clamp;
-  tile.out.one = 1.0f;
   tile.out.biased_zero = 8388608.0f + static_cast<float>(args.residual.zero_point);
   tile.out.lo = static_cast<float>(args.clamp.qmin - args.clamp.zero_point);
   const Residual& residual = args.residual;
