@@ -9,10 +9,11 @@
 // A Dot<Shape> says how products are summed:
 //   Input, kInputs    an input column: kInputs vectors
 //   Weight, kWeights  weights of eight channels: kWeights vectors of 16 bytes
-//   kResident         whether registers are left for bias and multipliers
+//   kHeldWeights      how many of the weights stay in registers
+//   kHeldConstants    whether bias and multipliers do
 //   load(run, x)      brings the runs run(Index<r>) of activations, one an input row, into x[block]
 //   add<row, tap>(x, weight, sums)  adds a kernel column to the sums of an output row and a block,
-//                     whose packed weights are weight(0), ... weight(kWeights - 1)
+//                     whose packed weights are weight(Index<0>), ... weight(Index<kWeights - 1>)
 //   pack(weights, c, out)  writes the weights of channel c of eight
 //
 // Packed, per block of 8 channels: [8] int32 bias, [8] float multiplier, the Dot's weights.
@@ -46,10 +47,9 @@ ZP_INLINE void unrolled(const Body& body) {
 }
 #define ZP_EACH(i) [&](auto i) __attribute__((always_inline))
 
-constexpr int kColumnBlock = 8;       // channels
-constexpr int kHeadBytes = 64;        // bias and multipliers of a block
-constexpr int kStripPixels = 384;     // of input: a line of 64 bytes of each stays in 24 KB of L1
-constexpr int kResidentWeights = 12;  // vectors; more are read from memory where they are used
+constexpr int kColumnBlock = 8;    // channels
+constexpr int kHeadBytes = 64;     // bias and multipliers of a block
+constexpr int kStripPixels = 384;  // of input: a line of 64 bytes of each stays in 24 KB of L1
 
 template <int kSide_, int kStep_, int kRows_, int kBlocks_ = 1>
 struct Shape {
@@ -119,27 +119,28 @@ struct Sums {
   int32x4_t low, high;
 };
 
-// Vectors of packed blocks, kStride bytes from one block to the next: in registers where there is
-// room, else read where they are used.
-template <typename Vector, int kBlocks, int kCount, int kStride, bool kResident>
+// Vectors of packed blocks, kStride bytes from one block to the next: the first kHeld of a block in
+// registers, the others read where they are used.
+template <typename Vector, int kBlocks, int kStride, int kHeld>
 struct Vectors {
-  Vector vectors[kBlocks][kCount];
-  explicit ZP_INLINE Vectors(const uint8_t* packed) {
-    unrolled<kBlocks * kCount>(ZP_EACH(i) {
-      constexpr int kBlock = decltype(i)::value / kCount, kAt = decltype(i)::value % kCount;
-      std::memcpy(&vectors[kBlock][kAt], packed + kBlock * kStride + 16 * kAt, 16);
+  const uint8_t* packed;
+  Vector vectors[kBlocks][kHeld > 0 ? kHeld : 1];
+
+  explicit ZP_INLINE Vectors(const uint8_t* at) : packed(at) {
+    unrolled<kBlocks * kHeld>(ZP_EACH(i) {
+      constexpr int kBlock = decltype(i)::value / kHeld, kAt = decltype(i)::value % kHeld;
+      vectors[kBlock][kAt] = read(kBlock, kAt);
     });
   }
-  ZP_INLINE Vector get(int block, int i) const { return vectors[block][i]; }
-};
-template <typename Vector, int kBlocks, int kCount, int kStride>
-struct Vectors<Vector, kBlocks, kCount, kStride, false> {
-  const uint8_t* packed;
-  explicit ZP_INLINE Vectors(const uint8_t* at) : packed(at) {}
-  ZP_INLINE Vector get(int block, int i) const {
+  ZP_INLINE Vector read(int block, int i) const {
     Vector v;
     std::memcpy(&v, packed + block * kStride + 16 * i, 16);
     return v;
+  }
+  template <int kBlock, int kAt>
+  ZP_INLINE Vector get() const {
+    if constexpr (kAt < kHeld) return vectors[kBlock][kAt];
+    return read(kBlock, kAt);
   }
 };
 
@@ -147,16 +148,15 @@ struct Vectors<Vector, kBlocks, kCount, kStride, false> {
 template <template <typename> class Dot, typename S, bool kWhole, bool kClamp>
 struct Walk {
   using D = Dot<S>;
-  template <typename Vector, int kCount, bool kResident>
-  using Packed = Vectors<Vector, S::kBlocks, kCount, int{columns_block_bytes<Dot, S>()}, kResident>;
-  static constexpr bool kWeightsResident = S::kBlocks * D::kWeights <= kResidentWeights;
+  template <typename Vector, int kHeld>
+  using Packed = Vectors<Vector, S::kBlocks, int{columns_block_bytes<Dot, S>()}, kHeld>;
 
   Sums acc[S::kLive][S::kRows][S::kBlocks];
   typename D::Input x[S::kBlocks][D::kInputs];  // the column at hand
   const Strip s;                                // a copy: y could alias the original
-  const Packed<typename D::Weight, D::kWeights, kWeightsResident> weights;
-  const Packed<int32x4_t, 2, D::kResident && S::kBlocks == 1> bias;
-  const Packed<float32x4_t, 2, D::kResident> multiplier;
+  const Packed<typename D::Weight, D::kHeldWeights> weights;
+  const Packed<int32x4_t, D::kHeldConstants && S::kBlocks == 1 ? 2 : 0> bias;
+  const Packed<float32x4_t, D::kHeldConstants ? 2 : 0> multiplier;
   const NeonEpilogue epilogue;
   const act_t* rows[S::kInputRows];
   act_t* y;  // first output pixel of the tile
@@ -202,17 +202,22 @@ struct Walk {
       constexpr int kRow = decltype(i)::value / S::kBlocks;
       constexpr int kBlock = decltype(i)::value % S::kBlocks;
       Sums& sums = acc[kSlot][kRow][kBlock];
-      if (kTap == 0) sums = {bias.get(kBlock, 0), bias.get(kBlock, 1)};
-      const auto weight = [&](int at)
-                              __attribute__((always_inline)) { return weights.get(kBlock, at); };
+      if (kTap == 0) sums = {bias.template get<kBlock, 0>(), bias.template get<kBlock, 1>()};
+      const auto weight = ZP_EACH(at) {
+        return weights.template get<kBlock, decltype(at)::value>();
+      };
+      // What is read, is read for this tap: compilers would begin long before, and run out of
+      // registers.
+      if (D::kHeldWeights < D::kWeights) asm volatile("" ::: "memory");
       D::template add<kRow, kTap>(x[kBlock], weight, sums);
     });
   }
 
   template <int kBlock>
   ZP_INLINE int16x8_t scaled(const Sums& sums) const {
-    return neon_round(neon_scale(sums.low, multiplier.get(kBlock, 0)),
-                      neon_scale(sums.high, multiplier.get(kBlock, 1)), epilogue.zero_point);
+    return neon_round(neon_scale(sums.low, multiplier.template get<kBlock, 0>()),
+                      neon_scale(sums.high, multiplier.template get<kBlock, 1>()),
+                      epilogue.zero_point);
   }
 
   template <int kSlot>

@@ -26,7 +26,8 @@ struct Sdot {
   static constexpr int kDwords = (S::kInputRows + 3) / 4;  // down a column
   static constexpr int kInputs = 2 * kDwords;
   static constexpr int kWeights = 2 * S::kRows * S::kSide * kDwords;
-  static constexpr bool kResident = true;
+  static constexpr int kHeldWeights = S::kSide == 3 ? kWeights : 0;
+  static constexpr bool kHeldConstants = true;
   using Input = int8x16_t;
   using Weight = int8x16_t;
 
@@ -60,8 +61,9 @@ struct Sdot {
   static ZP_INLINE void add(const Input (&x)[kInputs], const W& packed, Sums& sums) {
     unrolled<kDwords>(ZP_EACH(d) {
       constexpr int kDword = decltype(d)::value;
-      sums.low = vdotq_s32(sums.low, x[2 * kDword], packed(weight(kRow, kTap, kDword, 0)));
-      sums.high = vdotq_s32(sums.high, x[2 * kDword + 1], packed(weight(kRow, kTap, kDword, 1)));
+      sums.low = vdotq_s32(sums.low, x[2 * kDword], packed(Index<weight(kRow, kTap, kDword, 0)>{}));
+      sums.high =
+          vdotq_s32(sums.high, x[2 * kDword + 1], packed(Index<weight(kRow, kTap, kDword, 1)>{}));
     });
   }
 

@@ -14,7 +14,8 @@ template <typename S>
 struct Smlal {
   static constexpr int kInputs = S::kInputRows;
   static constexpr int kWeights = S::kSide * S::kSide;
-  static constexpr bool kResident = S::kRows == 1 && S::kSide == 3;
+  static constexpr int kHeldWeights = S::kSide == 5 ? 0 : S::kStep == 1 ? 6 : kWeights;
+  static constexpr bool kHeldConstants = S::kRows == 1 && S::kSide == 3;
   using Input = int16x8_t;
   using Weight = int16x8_t;
 
@@ -27,7 +28,7 @@ struct Smlal {
   static ZP_INLINE void add(const Input (&x)[kInputs], const W& packed, Sums& sums) {
     unrolled<S::kSide>(ZP_EACH(r) {
       const int16x8_t run = x[kRow + decltype(r)::value];
-      const int16x8_t weight = packed(decltype(r)::value * S::kSide + kTap);
+      const int16x8_t weight = packed(Index<kTap * S::kSide + decltype(r)::value>{});
       sums.low = vmlal_s16(sums.low, vget_low_s16(run), vget_low_s16(weight));
       sums.high = vmlal_high_s16(sums.high, run, weight);
     });
@@ -36,7 +37,8 @@ struct Smlal {
   static void pack(const int8_t* weights, int c, uint8_t* out) {
     for (int t = 0; t < kWeights; ++t) {
       const int16_t wide = weights[t];
-      std::memcpy(out + 16 * t + 2 * c, &wide, 2);
+      const int at = t % S::kSide * S::kSide + t / S::kSide;  // column by column
+      std::memcpy(out + 16 * at + 2 * c, &wide, 2);
     }
   }
 };
