@@ -30,7 +30,8 @@ instructions, for vectors of 16 bytes:
       instead (4 each of FRINTN, FMAX, FMIN, FMUL), the residual loaded, centered (2), widened (4),
       converted (4) and scaled (4), the two added (4), then 13 as above:  60 / 16
   element by element, 16 at once
-      add, mul: 49, 37; lookup: 9; quantize: 21; dequantize: 19
+      add, mul: 49, 37; lookup: 9; quantize: 21, also where it turns an image to channels last
+      (ST3 stores 48 pixels' bytes in order); dequantize: 19
   mean: 1 load and 2 SADDW for 16 inputs, and an output as above
   transpose, concat, pad: 1 load and 1 store for 16 bytes; a reshape is free
 
