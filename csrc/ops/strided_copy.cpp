@@ -107,7 +107,8 @@ int64_t turn_pixels([[maybe_unused]] const char* from, [[maybe_unused]] int64_t 
     const auto load = [&](int64_t c) {
       return vld1q_u8(reinterpret_cast<const uint8_t*>(from + c * from_stride + r));
     };
-    vst3q_u8(reinterpret_cast<uint8_t*>(to + r * 3), {{load(0), load(1), load(2)}});
+    const uint8x16x3_t pixels = {{load(0), load(1), load(2)}};
+    vst3q_u8(reinterpret_cast<uint8_t*>(to + r * 3), pixels);
   }
 #endif
   return r;
