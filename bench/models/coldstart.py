@@ -20,7 +20,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, sleep
 
 import numpy as np
 from engines import ENGINES, NETWORKS, PACKAGES, is_peer, zeropoint
@@ -28,6 +28,9 @@ from results import Case, write_json
 
 Figures = dict[str, float]
 CACHED = "zeropoint int8 cached"
+#: Seconds. The threads of NumPy's OpenBLAS, new with the process, look for work for that long, longer
+#: than a first run takes; they would share the CPUs with every engine's.
+NUMPY_SPINS = 0.2
 COLUMNS = ("import ms", "load ms", "first run ms", "load + run ms", "peak MiB", "above bare MiB")
 
 
@@ -44,6 +47,7 @@ def child(
 ) -> Figures:
     make = zeropoint(".gguf", cache) if engine == CACHED else ENGINES[engine]
     x = np.zeros(shape, np.float32)
+    sleep(NUMPY_SPINS)
     bare = peak_mib()
     start = perf_counter()
     __import__(PACKAGES[engine.split()[0]])
