@@ -28,8 +28,8 @@ from results import Case, write_json
 
 Figures = dict[str, float]
 CACHED = "zeropoint int8 cached"
-#: Seconds. The threads of NumPy's OpenBLAS, new with the process, look for work for that long, longer
-#: than a first run takes; they would share the CPUs with every engine's.
+#: Seconds. The threads of NumPy's OpenBLAS, new with the process, look for work for longer than a
+#: first run takes; they would share the CPUs with every engine's.
 NUMPY_SPINS = 0.2
 COLUMNS = ("import ms", "load ms", "first run ms", "load + run ms", "peak MiB", "above bare MiB")
 
