@@ -287,16 +287,20 @@ size_t scratch_bytes(int, int taps, int depth) {
 // past the end of a row is garbage.
 inline Slice gather_rows(const Rows<act_t>& a, int64_t m, int height, int8_t* rows) {
   const size_t stride = row_bytes(total_k(a.taps, a.depth));
-  const int32_t* offset = a.offsets + m * a.taps;  // direct rows have one tap, and no need of this
-  const ptrdiff_t depth = a.depth;
-  for (int r = 0; r < height; ++r) {
-    int8_t* to = rows + static_cast<size_t>(r) * stride;
-    const int8_t* const end = to + a.taps * depth;
-    for (; to != end; to += depth, ++offset) {
-      const int8_t* from = *offset < 0 ? a.pad_row : a.base + *offset;
+  // Copies: the stores are to bytes, which may alias anything.
+  const int32_t* offset = a.offsets + m * a.taps;
+  const int8_t *const base = a.base, *const pad_row = a.pad_row;
+  const ptrdiff_t depth = a.depth, length = a.taps * depth;
+  int8_t* row = rows;
+  for (int r = 0; r < height; ++r, row += stride) {
+    int8_t* to = row;
+    do {
+      const int8_t* from = *offset < 0 ? pad_row : base + *offset;
+      ++offset;
       vst1q_s8(to, vld1q_s8(from));
       for (ptrdiff_t k = 16; k < depth; k += 16) vst1q_s8(to + k, vld1q_s8(from + k));
-    }
+      to += depth;
+    } while (to != row + length);
   }
   return {rows, static_cast<ptrdiff_t>(stride)};
 }
