@@ -26,7 +26,7 @@ struct Sdot {
   static constexpr int kDwords = (S::kInputRows + 3) / 4;  // down a column
   static constexpr int kInputs = 2 * kDwords;
   static constexpr int kWeights = 2 * S::kRows * S::kSide * kDwords;
-  static constexpr int kHeldWeights = S::kSide == 3 ? kWeights : 0;
+  static constexpr int kHeldWeights = S::kSide == 3 ? kWeights : S::kStep == 1 ? 8 : 12;
   static constexpr bool kHeldConstants = true;
   using Input = int8x16_t;
   using Weight = int8x16_t;
