@@ -8,9 +8,10 @@ namespace {
 
 // The int8 step on operands as they are: sums of two 16-bit products (exact while no weight is
 // -128), added in pairs into int32.
-#define ZEROPOINT_SMULL(r)                                                                 \
-  "smull v30.8h, v28.8b, v29.8b\n\tsmlal2 v30.8h, v28.16b, v29.16b\n\tsadalp v" #r ".4s, " \
-                                                                                   "v30.8h\n\t"
+#define ZEROPOINT_SMULL(r)                                                         \
+  "smull v30.8h, v28.8b, v29.8b\n\tsmlal2 v30.8h, v28.16b, v29.16b\n\tsadalp v" #r \
+  ".4s, "                                                                          \
+  "v30.8h\n\t"
 ZEROPOINT_CEILING(smull, ZEROPOINT_SMULL, 16)
 
 // On operands widened to 16 bits beforehand.
