@@ -4,7 +4,8 @@
 // - pointwise: rows are read as they lie, the whole batch at once;
 // - general: an offset table [pixel][ky * kw + kx] of one image; outside taps read a padding row;
 // - row-merged, for inputs of few channels: the image is copied once into a padded buffer, where
-//   the kw * C bytes of a kernel row are contiguous, so a tap is a whole kernel row.
+//   the kw * C bytes of a kernel row are contiguous, so a tap is a whole kernel row. Where the
+//   whole window can be one tap, few_channels_conv.h takes over.
 // Groups of few channels are packed side by side (block-diagonal weights) to fill the vectors.
 
 #include <algorithm>
@@ -15,7 +16,9 @@
 #include "kernels/accumulator_s32/accumulator_s32.h"
 #include "kernels/depthwise_f32/depthwise_f32.h"
 #include "kernels/depthwise_s8/depthwise_s8.h"
+#include "ops/conv_shape.h"
 #include "ops/factories.h"
+#include "ops/few_channels_conv.h"
 #include "ops/fused.h"
 #include "ops/layer_weights.h"
 #include "ops/operand.h"
@@ -30,42 +33,6 @@ namespace {
 constexpr int kRowMergeDepth = 16;
 // Groups are packed together until a block has this many output channels.
 constexpr int kMinBlockColumns = 16;
-
-// What both forms check and know.
-template <typename T>
-struct ConvShape {
-  Window window;
-  int64_t groups = 1;
-  int64_t in_channels = 0, out_channels = 0;
-
-  ConvShape(const NodeInfo& node, const LayerWeights<T>& weights) {
-    const Shape& w = node.input(1).shape;
-    if (w.rank() != 4) {
-      throw Error(ErrorCode::invalid_model,
-                  "weights must be [O, kh, kw, I / groups], found " + w.to_string());
-    }
-    window = read_window(node.attributes, w[1], w[2]);
-    groups = node.attributes.get_int("groups", 1);
-    if (groups < 1 || w[0] % groups != 0) {
-      throw Error(ErrorCode::invalid_model, std::to_string(groups) + " groups do not divide " +
-                                                std::to_string(w[0]) + " output channels");
-    }
-    out_channels = weights.n;
-    in_channels = checked_mul(weights.depth, groups, "the input's channel count");
-  }
-
-  std::vector<Shape> infer(const std::vector<Shape>& inputs) const {
-    const Shape& x = inputs.at(0);
-    if (x.rank() != 4 || x[3] != in_channels) {
-      throw Error(
-          ErrorCode::invalid_argument,
-          "input must be [N, H, W, " + std::to_string(in_channels) + "], found " + x.to_string());
-    }
-    return {window_output_shape(window, x, out_channels)};
-  }
-
-  int64_t macs(const Shape& y, int64_t depth) const { return y.elements() * window.taps() * depth; }
-};
 
 // Offsets with each tap list written `repeat` times over.
 std::vector<int32_t> repeat_taps(std::vector<int32_t> offsets, int taps, int repeat) {
@@ -581,6 +548,9 @@ std::unique_ptr<Op> make_conv2d(const NodeInfo& node, const OpContext& context) 
     }
     if (weights.depth == 1 && weights.n == node.attributes.get_int("groups", 1)) {
       return std::make_unique<DepthwiseConv<T>>(node, weights, context);
+    }
+    if constexpr (!std::is_same_v<T, float>) {
+      if (auto op = make_few_channels_conv(node, weights, context)) return op;
     }
     return std::make_unique<GemmConv<T>>(node, weights, context);
   });

@@ -300,6 +300,10 @@ TEST_CASE("conv2d: the forms that networks use") {
   check_both(layer(2, 9, 3, 16, 3, 2, 1), g);  // first layer, row-merged with padding
   check_both(layer(1, 15, 3, 20, 7, 2, 3), g);
   check_both(layer(1, 8, 3, 16, 3, 1, 0), g);   // row-merged without a copy
+  check_both(layer(2, 71, 3, 33, 7, 2, 3), g);  // windows in one piece: bands of rows, odd edges
+  check_both(layer(1, 20, 3, 64, 3, 3, 0), g);  // windows that share no rows
+  check_both(layer(2, 9, 5, 64, 5, 1, 4), g);   // padding almost as wide as the window
+  check_both(layer(1, 10, 1, 70, 5, 4, 2), g);
   check_both(layer(2, 7, 16, 24, 1, 1, 0), g);  // pointwise
   check_both(layer(1, 7, 20, 33, 1, 2, 0), g);  // strided pointwise
   check_both(layer(1, 7, 17, 65, 3, 1, 1), g);
