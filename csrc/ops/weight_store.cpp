@@ -15,7 +15,7 @@ PackedWeights::PackedWeights(const OpContext& context, const char* kernel, size_
 }
 
 const void* WeightStore::get(const char* kernel, size_t bytes, const PackFunction& pack) {
-  WeightKey key{node_, next_index_[node_]++, kernel, bytes};
+  WeightKey key{value_, next_index_[value_]++, kernel, bytes};
   const void* data = source_ == nullptr ? nullptr : source_->find(key);
   if (data == nullptr) {
     void* fresh = arena_.allocate(bytes);

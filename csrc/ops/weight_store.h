@@ -15,9 +15,10 @@
 
 namespace zeropoint {
 
-// One node's packed weights in the layout of one kernel; `index` counts the node's.
+// One node's packed weights in the layout of one kernel; `index` counts the node's. A node goes by
+// the value that it writes: two nodes may have one name, and joining nodes changes their order.
 struct WeightKey {
-  std::string node;
+  std::string value;
   int index = 0;
   std::string kernel;
   size_t bytes = 0;
@@ -69,8 +70,8 @@ class WeightStore {
   WeightStore(std::shared_ptr<const WeightSource> source, size_t expected)
       : source_(std::move(source)), arena_(expected) {}
 
-  // What is asked for next is of this node.
-  void begin_node(const std::string& name) { node_ = name; }
+  // What is asked for next is of the node that writes `value`, as its first output.
+  void begin_node(const std::string& value) { value_ = value; }
   const void* get(const char* kernel, size_t bytes, const PackFunction& pack);
 
   // Everything handed out, in order, and how many of these had to be packed.
@@ -80,8 +81,8 @@ class WeightStore {
  private:
   std::shared_ptr<const WeightSource> source_;
   PageArena arena_;
-  std::string node_;
-  std::map<std::string, int> next_index_;  // by node; names may occur twice
+  std::string value_;
+  std::map<std::string, int> next_index_;  // by value
   std::vector<Entry> entries_;
   size_t packed_now_ = 0;
 };

@@ -105,7 +105,7 @@ class CacheFile final : public WeightSource {
   std::string_view stamp() const { return stamp_; }
 
   const void* find(const WeightKey& key) const override {
-    const auto it = blocks_.find({key.node, key.index});
+    const auto it = blocks_.find({key.value, key.index});
     if (it == blocks_.end()) return nullptr;
     const Block& block = it->second;
     if (block.kernel != key.kernel || block.bytes != key.bytes) return nullptr;
@@ -138,7 +138,7 @@ class CacheFile final : public WeightSource {
     const uint64_t count = in.number();
     for (uint64_t i = 0; i < count && in.valid(); ++i) {
       Block block;
-      const std::string_view node = in.text();
+      const std::string_view value = in.text();
       const uint64_t index = in.number();
       block.kernel = in.text();
       block.offset = in.number();
@@ -148,7 +148,7 @@ class CacheFile final : public WeightSource {
           block.offset > file_bytes || block.bytes > file_bytes - block.offset) {
         return false;
       }
-      if (!blocks_.emplace(std::pair{node, index}, block).second) return false;
+      if (!blocks_.emplace(std::pair{value, index}, block).second) return false;
     }
     return in.at_end();
   }
@@ -183,7 +183,7 @@ std::string make_head(const std::string& identity, const std::string& stamp,
                       std::vector<uint64_t>& offsets) {
   size_t head_bytes = kPreambleBytes + 3 * sizeof(uint64_t) + identity.size() + stamp.size();
   for (const WeightStore::Entry& entry : entries) {
-    head_bytes += 6 * sizeof(uint64_t) + entry.key.node.size() + entry.key.kernel.size();
+    head_bytes += 6 * sizeof(uint64_t) + entry.key.value.size() + entry.key.kernel.size();
   }
   uint64_t end = head_bytes;
   for (const WeightStore::Entry& entry : entries) {
@@ -197,7 +197,7 @@ std::string make_head(const std::string& identity, const std::string& stamp,
   append_number(body, entries.size());
   for (size_t i = 0; i < entries.size(); ++i) {
     const WeightKey& key = entries[i].key;
-    append_text(body, key.node);
+    append_text(body, key.value);
     append_number(body, static_cast<uint64_t>(key.index));
     append_text(body, key.kernel);
     append_number(body, offsets[i]);

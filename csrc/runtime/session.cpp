@@ -88,7 +88,8 @@ void Session::make_ops(int threads) {
   std::vector<std::string> unsupported;
   for (const NodeInfo& node : model_.nodes) {
     try {
-      store_->begin_node(node.name);
+      // A joined node's weights are its first part's, as they are where nothing is joined.
+      store_->begin_node((node.parts.empty() ? node : node.parts[0]).output().name);
       ops_.push_back(make_op(node, context));
       drop_constants(model_, node);
       packed_bytes_ += static_cast<int64_t>(ops_.back()->packed_bytes());

@@ -161,6 +161,38 @@ TEST_CASE("packed cache: it is for one content of the model, and never replaces 
   CHECK(files == 2);  // the model and the cache: nothing temporary is left
 }
 
+TEST_CASE("packed cache: nodes of one name keep their own weights, with and without fusion") {
+  const Folder folder;
+  // add takes the first of two layers with it, behind the second one.
+  ModelBuilder m;
+  m.inputs = {"x"};
+  m.outputs = {"y", "b"};
+  for (const char* name : {"x", "a", "b", "y"}) m.value(name, "int8", {1, 4}, 0.1f, 0);
+  m.constant<int8_t>("v", "int8", kTensorI8, {4, 4}, std::vector<int8_t>(16, 5));
+  m.values.back().scale = 0.1f;
+  m.constant<int8_t>("w", "int8", kTensorI8, {4, 4}, std::vector<int8_t>(16, -3));
+  m.values.back().scale = 0.1f;
+  m.node("linear", {"x", "v"}, {"a"});
+  m.node("linear", {"x", "w"}, {"b"});
+  m.node("add", {"a", "x"}, {"y"});
+  m.file.set("zeropoint.node.0.name", text("layer"));
+  m.file.set("zeropoint.node.1.name", text("layer"));
+  Folder::write(folder.model, m.bytes());
+  for (const bool first : {true, false}) {
+    fs::remove(folder.cache);
+    for (const bool fuse : {first, !first}) {
+      const Session session(read_model_file(folder.model.string()), 1, resolve_isa(""), {}, fuse,
+                            folder.cache.string());
+      CHECK(session.cache().state == (fuse == first ? State::written : State::reused));
+      const std::vector<int8_t> x = {10, 20, 30, -20};
+      std::vector<int8_t> y(4), b(4);
+      session.run(*session.plan({{1, 4}}), {x.data()}, {y.data(), b.data()});
+      CHECK(b == std::vector<int8_t>(4, -12));
+      CHECK(y == std::vector<int8_t>{30, 40, 50, 0});
+    }
+  }
+}
+
 TEST_CASE("mapped files: pages dropped come back, and other memory is never touched") {
   const Folder folder;
   std::string bytes(100000, '\0');
