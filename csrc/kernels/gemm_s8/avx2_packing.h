@@ -48,8 +48,8 @@ struct alignas(64) PanelHeader {
   int32_t bias[kNr];
   float multiplier[kNr];  // in the last chunk, with what follows from them
   int32_t steps[kSteps];
-  // Proved of the panel's sums: their products with the multipliers fit int32; and the sums
-  // themselves stay below 2^23, with unremarkable multipliers.
+  // Proved of the panel's sums: their products with the multipliers fit int32; and so they do while
+  // the sums themselves stay below 2^23, with positive multipliers that are no denormals.
   int32_t bounded, small;
 };
 
@@ -457,7 +457,8 @@ class PanelPacker {
       const int64_t lowest = int64_t{args.bias[n]} + int64_t{total - positive} * kActMax;
       const float m = args.multiplier[n];
       if (!(m < 1.0f && m > -1.0f)) header_->bounded = 0;
-      if (highest >= 1 << 23 || lowest <= -(1 << 23) || !(m > 1e-30f && m < 1e30f)) {
+      // 2^23 * 256 is the first product that does not fit int32.
+      if (highest >= 1 << 23 || lowest <= -(1 << 23) || !(m > 1e-30f && m < 256.0f)) {
         header_->small = 0;
       }
     }

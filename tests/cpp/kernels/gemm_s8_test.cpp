@@ -431,6 +431,28 @@ TEST_CASE("gemm_s8: ties, huge and tiny multipliers, clamps that narrow") {
   }
 }
 
+TEST_CASE("gemm_s8: moderate sums, which multipliers take beyond int32") {
+  // Kernels that prove bounds when they pack must not prove too much. Each multiplier has layers of
+  // its own, so that no other column forbids what one allows.
+  Generator g = test::generator("gemm_s8 beyond int32");
+  for (const gemm_s8::Kernel& kernel : runnable()) {
+    for (float multiplier : {0.99999994f, 255.99998f, 256.0f, 300.0f, 1e4f, 1e9f, 9e29f, -1e4f}) {
+      for (int32_t bias : {1 << 10, (1 << 23) - 1, 1 << 24}) {
+        for (int32_t zero_point : {kActMin, kActMin + 1, kActMax}) {
+          Case c;
+          c.m = 7;
+          c.n = 80;
+          c.weight_lo = c.weight_hi = 0;
+          c.bias = bias;
+          c.multipliers = {multiplier};
+          c.clamp.zero_point = zero_point;
+          check(kernel, c, g);
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("gemm_s8: residuals, apart and in place") {
   Generator g = test::generator("gemm_s8 residual");
   const float limit = gemm_s8::Residual::kMaxMultiplier * 0.999f;
