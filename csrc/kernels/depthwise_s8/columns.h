@@ -84,7 +84,8 @@ inline ColumnsHeader prove(const PackArgs& args) {
     }
     const int64_t bound = highest > -lowest ? highest : -lowest;
     const float m = args.multiplier[c];
-    if (!(static_cast<float>(bound) * m < 1073741824.0f)) header = {0, 0};
+    const float magnitude = m < 0.0f ? -m : m;
+    if (!(static_cast<float>(bound) * magnitude < 1073741824.0f)) header = {0, 0};
     if (bound >= (1 << 23) || !(m > 1e-30f) || !(m < 1e30f)) header.small = 0;
   }
   return header;

@@ -18,7 +18,7 @@ constexpr size_t kCanaryBytes = 64;
 
 // Values a layer takes its numbers from.
 enum class Fill { random, all_high, all_low, alternating };
-enum class Multipliers { usual, tiny, huge };
+enum class Multipliers { usual, tiny, huge, negative };
 
 struct Layer {
   int taps;
@@ -68,7 +68,8 @@ Layer make_layer(std::mt19937_64& g, int taps, int channels, Fill fill, Multipli
     const auto spread = static_cast<float>(test::uniform(g, 1, 4000));
     layer.multiplier[i] = multipliers == Multipliers::usual  ? spread * 1e-6f
                           : multipliers == Multipliers::tiny ? spread * 1e-43f
-                                                             : spread * 1e32f;
+                          : multipliers == Multipliers::huge ? spread * 1e32f
+                                                             : spread * -1e6f;
   }
   return layer;
 }
@@ -343,7 +344,8 @@ TEST_CASE("depthwise_s8: extremes over an image, and what may not take a short f
   for (int kernel : {3, 5}) {
     for (int stride : {1, 2}) {
       for (Fill fill : {Fill::all_high, Fill::all_low, Fill::alternating}) {
-        for (Multipliers multipliers : {Multipliers::usual, Multipliers::tiny, Multipliers::huge}) {
+        for (Multipliers multipliers :
+             {Multipliers::usual, Multipliers::tiny, Multipliers::huge, Multipliers::negative}) {
           Layer layer = make_layer(g, kernel * kernel, 83, fill, multipliers);
           // Accumulators about 2^23, of either sign.
           for (int shift : {-1, 0, 1}) {
@@ -451,7 +453,8 @@ TEST_CASE("depthwise_s8: pixels that are neighbours but for one tap") {
 TEST_CASE("depthwise_s8: extremes of weights, activations and multipliers") {
   auto g = test::generator("depthwise extremes");
   for (Fill fill : {Fill::all_high, Fill::all_low, Fill::alternating}) {
-    for (Multipliers multipliers : {Multipliers::usual, Multipliers::tiny, Multipliers::huge}) {
+    for (Multipliers multipliers :
+         {Multipliers::usual, Multipliers::tiny, Multipliers::huge, Multipliers::negative}) {
       for (int taps : {1, 2, 9, 25, 49}) {
         const Layer layer = make_layer(g, taps, 75, fill, multipliers);
         check_all_kernels(g, layer, scattered_input(g, layer, 6, fill));
