@@ -173,12 +173,13 @@ void ExecutionPlan::find_slices(const Model& model, const Ops& ops) {
   };
   for (size_t i = 0; i < model.nodes.size(); ++i) {
     const NodeInfo& node = model.nodes[i];
+    const std::vector<Shape> shapes = input_shapes(node);
     for (size_t k = 0; k < node.inputs.size(); ++k) {
       if (node.inputs[k] == nullptr) continue;
       const size_t value = model.index_of(*node.inputs[k]), by = writer[value];
       if (by == kNobody || readers[value] != 1 || model.nodes[by].outputs.size() != 1) continue;
       if (steps_[by].plan == nullptr) continue;
-      const int64_t column = ops[i]->columns_of_input(k, input_shapes(node));
+      const int64_t column = ops[i]->columns_of_input(k, shapes);
       if (column < 0) continue;
       const Shape& whole = shapes_[model.index_of(node.output())];
       auto plan =
