@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/checked_math.h"
+#include "base/cpu_affinity.h"
 #include "base/error.h"
 #include "base/fp_environment.h"
 
@@ -53,38 +54,6 @@ bool spin_until(const Condition& condition) {
     if (spent > kSpinAlone) sched_yield();
   }
 }
-
-// Keeps a worker off the caller's CPU. Threads that run and wait in turns look like little work to
-// the operating system: where idle CPUs are virtual ones, it leaves the worker beside the caller
-// for good.
-class CpuChoice {
- public:
-  CpuChoice() { known_ = sched_getaffinity(0, sizeof all_, &all_) == 0; }
-
-  // Called by the worker, before it begins.
-  void avoid(int cpu) {
-    if (sched_getcpu() != cpu || !known_ || cpu < 0 || cpu >= CPU_SETSIZE) return;
-    const auto now = std::chrono::steady_clock::now();
-    if (now - last_ < kPause) return;
-    last_ = now;
-    cpu_set_t found;
-    if (sched_getaffinity(0, sizeof found, &found) != 0) return;
-    // Whoever else has set it knows better.
-    if (!narrowed_ || !CPU_EQUAL(&found, &mine_)) all_ = found;
-    mine_ = all_;
-    CPU_CLR(static_cast<size_t>(cpu), &mine_);
-    narrowed_ = CPU_COUNT(&mine_) > 0 && sched_setaffinity(0, sizeof mine_, &mine_) == 0;
-  }
-
- private:
-  // A move takes about as long as a small layer: not all the time.
-  static constexpr std::chrono::milliseconds kPause{1};
-
-  bool known_ = false;  // not where there are more CPUs than a cpu_set_t holds
-  bool narrowed_ = false;
-  cpu_set_t all_, mine_;
-  std::chrono::steady_clock::time_point last_{};
-};
 
 // Counts the forks between the first process and this one.
 std::atomic<uint64_t> fork_epoch{0};
@@ -145,7 +114,7 @@ class ThreadPool::Team {
     const Ticket ticket = make_ticket(++number_, job.parts);
     // Either a worker sees the ticket before it sleeps, or it is counted here: both sides store
     // first and load then, in one order for all.
-    caller_cpu_.store(sched_getcpu(), std::memory_order_relaxed);
+    caller_cpu_.store(current_cpu(), std::memory_order_relaxed);
     ticket_.store(ticket);
     wake(job.parts - 1);
     take_parts(ticket, 0);
@@ -272,19 +241,6 @@ class ThreadPool::Team {
   std::atomic<bool> waiting_{false};  // is the caller asleep?
   std::atomic<bool> stop_{false};
 };
-
-int usable_cpus() {
-  // The kernel's mask may be wider than cpu_set_t: grow until it fits.
-  for (int cpus = CPU_SETSIZE; cpus <= (1 << 16); cpus *= 2) {
-    cpu_set_t* set = CPU_ALLOC(static_cast<size_t>(cpus));
-    if (set == nullptr) break;
-    const size_t bytes = CPU_ALLOC_SIZE(static_cast<size_t>(cpus));
-    const int count = sched_getaffinity(0, bytes, set) == 0 ? CPU_COUNT_S(bytes, set) : 0;
-    CPU_FREE(set);
-    if (count > 0) return count;
-  }
-  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-}
 
 struct ThreadPool::State {
   explicit State(int parts) : size(parts), threads(std::min(parts, usable_cpus())) {}

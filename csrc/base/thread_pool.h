@@ -6,9 +6,6 @@
 
 namespace zeropoint {
 
-// The number of CPUs this process may run on (its cpuset), at least 1.
-int usable_cpus();
-
 class ThreadPool {
  public:
   // `threads` >= 1 counts the calling thread and decides how work is split: size() == threads.

@@ -1,7 +1,7 @@
 // What was built, what this CPU has, what it can reach.
 #include <pybind11/stl.h>
 
-#include "base/thread_pool.h"
+#include "base/cpu_affinity.h"
 #include "bindings/bindings.h"
 #include "cpu/isa.h"
 #include "kernels/accumulator_s32/accumulator_s32.h"

@@ -28,6 +28,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/cpu_affinity.h"
 #include "kernels/elementwise_s8/elementwise_s8.h"
 #include "ops/checks.h"
 #include "ops/factories.h"

@@ -19,6 +19,7 @@
 #include <tuple>
 #include <vector>
 
+#include "base/cpu_affinity.h"
 #include "base/error.h"
 #include "base/fp_environment.h"
 #include "support.h"
