@@ -24,6 +24,7 @@ void run_gemm(benchmark::State& state, const gemm_s8::Kernel& kernel, const Gemm
   pack.n = layer.n;
   pack.taps = layer.taps;
   pack.depth = layer.depth;
+  pack.m = layer.m;
   AlignedBuffer packed(kernel.packed_bytes(layer.n, layer.taps, layer.depth));
   kernel.pack(pack, packed.data());
   AlignedBuffer scratch(kernel.scratch_bytes(layer.n, layer.taps, layer.depth));

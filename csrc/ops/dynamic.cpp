@@ -74,7 +74,7 @@ class DynamicLinear final : public Op {
         x_(node.input(0)),
         product_(checked_weights(node.input(1))[0], node.input(1).shape[1], context.isa),
         packed_(context, product_.kernel_name(), product_.packed_bytes(), [&](void* packed) {
-          product_.pack(node.input(1).constant->as<int8_t>(), packed);
+          product_.pack(node.input(1).constant->as<int8_t>(), false, packed);
         }) {
     const ValueInfo& w = node.input(1);
     const Constant& constant = *w.constant;

@@ -68,25 +68,26 @@ void IntegerProduct::turn(const act_t* b, int8_t* turned) const {
 }
 
 void IntegerProduct::pack_with_bias(const int8_t* b, const int32_t* bias, const float* multiplier,
-                                    void* packed) const {
+                                    bool once, void* packed) const {
   gemm_s8::PackArgs args;
   args.weights = b;
   args.bias = bias;
   args.multiplier = multiplier;
   args.n = n_;
   args.depth = k_;
+  args.once = once;
   gemm_.pack(args, packed);
 }
 
-void IntegerProduct::pack(const int8_t* b, void* packed) const {
+void IntegerProduct::pack(const int8_t* b, bool once, void* packed) const {
   auto* columns = reinterpret_cast<int32_t*>(static_cast<char*>(packed) + gemm_bytes_);
   // The sums' place first holds the bias, which is 0.
   std::fill_n(columns, n_, 0);
-  pack_with_bias(b, columns, nullptr, packed);
+  pack_with_bias(b, columns, nullptr, once, packed);
   for (int j = 0; j < n_; ++j) columns[j] = finisher_.sum_weights(b + int64_t{j} * k_, k_);
 }
 
-void IntegerProduct::pack_fused(const int8_t* b, int32_t zero_a, float multiplier,
+void IntegerProduct::pack_fused(const int8_t* b, int32_t zero_a, float multiplier, bool once,
                                 void* packed) const {
   auto* bias = reinterpret_cast<int32_t*>(static_cast<char*>(packed) + gemm_bytes_);
   for (int j = 0; j < n_; ++j) {
@@ -94,7 +95,7 @@ void IntegerProduct::pack_fused(const int8_t* b, int32_t zero_a, float multiplie
   }
   auto* multipliers = reinterpret_cast<float*>(reinterpret_cast<char*>(bias) + column_bytes());
   std::fill_n(multipliers, n_, multiplier);
-  pack_with_bias(b, bias, multipliers, packed);
+  pack_with_bias(b, bias, multipliers, once, packed);
 }
 
 void IntegerProduct::run_raw(const act_t* a, const void* packed, int64_t rows, int32_t* raw,

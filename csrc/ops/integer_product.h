@@ -34,8 +34,9 @@ class IntegerProduct {
   size_t packed_bytes() const { return gemm_bytes_ + 2 * column_bytes(); }
   const int32_t* column_sums(const void* packed) const;
   // B [N][K] of int8. With a multiplier, zero_a goes into the bias and run_fused() may follow.
-  void pack(const int8_t* b, void* packed) const;
-  void pack_fused(const int8_t* b, int32_t zero_a, float multiplier, void* packed) const;
+  // `once`: packed for one run only, so packing should cost little.
+  void pack(const int8_t* b, bool once, void* packed) const;
+  void pack_fused(const int8_t* b, int32_t zero_a, float multiplier, bool once, void* packed) const;
   // B [K][N] of activations as int8 [N][K], for the two above.
   size_t turned_bytes() const;
   void turn(const act_t* b, int8_t* turned) const;
@@ -71,7 +72,7 @@ class IntegerProduct {
   size_t column_bytes() const;
   size_t raw_bytes() const;
   void run_raw(const act_t* a, const void* packed, int64_t rows, int32_t* raw, void* scratch) const;
-  void pack_with_bias(const int8_t* b, const int32_t* bias, const float* multiplier,
+  void pack_with_bias(const int8_t* b, const int32_t* bias, const float* multiplier, bool once,
                       void* packed) const;
 
   int n_, k_;

@@ -19,6 +19,7 @@ PackedGemm<act_t> LayerWeights<act_t>::pack(const GemmSize& block, int n_begin,
     args.n = block.n;
     args.taps = block.taps;
     args.depth = block.depth;
+    args.m = block.m;
     pack_with(args);
   });
 }

@@ -1,5 +1,6 @@
 // linear: y[..., N] = x[..., K] w[N, K]^T + bias, a GEMM over all leading axes at once.
 
+#include <algorithm>
 #include <memory>
 
 #include "ops/factories.h"
@@ -49,12 +50,24 @@ class Linear final : public Op {
         threads_(context.threads),
         depth_(weights.depth),
         repeat_(weights.repeat),
-        gemm_(weights.pack({weights.n, weights.taps, weights.depth}, 0, context,
+        gemm_(weights.pack({weights.n, weights.taps, weights.depth, known_rows(node)}, 0, context,
                            [&] { return weights.values.data(); })) {
     if (node.input(1).shape.rank() != 2) {
       throw Error(ErrorCode::invalid_model,
                   "weights must be [N, K], found " + node.input(1).shape.to_string());
     }
+  }
+
+  // 0: not known before a run.
+  static int64_t known_rows(const NodeInfo& node) {
+    const Shape& x = node.input(0).shape;
+    int64_t rows = x.rank() > 0 ? 1 : 0;
+    for (int i = 0; i + 1 < x.rank(); ++i) {
+      // Large counts are all the same to kernels, and products of them might overflow.
+      rows = x[i] < 0 ? 0 : std::min<int64_t>(rows * std::min<int64_t>(x[i], 1 << 20), 1 << 20);
+      if (rows == 0) break;
+    }
+    return rows;
   }
 
   class LinearPlan final : public Plan {

@@ -42,11 +42,11 @@ class IntegerMatMul final : public Op {
     const Shape& b = node.input(1).shape;
     if (!b_.is_constant() || b.rank() < 2 || b.elements(0, b.rank() - 2) != 1) return;
     product_.emplace(b[b.rank() - 1], b[b.rank() - 2], context.isa);
-    packed_ = PackedWeights(context, product_->kernel_name(), product_->packed_bytes(),
-                            [&](void* packed) {
-                              AlignedBuffer turned(product_->turned_bytes());
-                              pack(*product_, b_.as<act_t>(nullptr), turned.as<int8_t>(), packed);
-                            });
+    packed_ = PackedWeights(
+        context, product_->kernel_name(), product_->packed_bytes(), [&](void* packed) {
+          AlignedBuffer turned(product_->turned_bytes());
+          pack(*product_, b_.as<act_t>(nullptr), turned.as<int8_t>(), false, packed);
+        });
   }
 
   std::vector<Shape> infer(const std::vector<Shape>& inputs) const override {
@@ -66,12 +66,13 @@ class IntegerMatMul final : public Op {
   }
 
  private:
-  void pack(const IntegerProduct& product, const act_t* b, int8_t* turned, void* packed) const {
+  void pack(const IntegerProduct& product, const act_t* b, int8_t* turned, bool once,
+            void* packed) const {
     product.turn(b, turned);
     if (form_.fused()) {
-      product.pack_fused(turned, form_.zero_a, form_.multiplier, packed);
+      product.pack_fused(turned, form_.zero_a, form_.multiplier, once, packed);
     } else {
-      product.pack(turned, packed);
+      product.pack(turned, once, packed);
     }
   }
 
@@ -164,7 +165,7 @@ class IntegerMatMul final : public Op {
       const int64_t b = batches_.at(batch).b;
       if (b != *packed_b) {
         op_.pack(product_, r.b + b * product_.k() * product_.n(),
-                 reinterpret_cast<int8_t*>(own + packed_bytes_), own);
+                 reinterpret_cast<int8_t*>(own + packed_bytes_), true, own);
         *packed_b = b;
       }
       return own;

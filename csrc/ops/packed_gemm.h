@@ -15,9 +15,11 @@
 
 namespace zeropoint {
 
-// The size of a weight matrix: n output columns of taps * depth weights.
+// The size of a weight matrix: n output columns of taps * depth weights; and of what it multiplies:
+// m rows, 0 where that is not known before a run.
 struct GemmSize {
   int n = 0, taps = 1, depth = 0;
+  int64_t m = 0;
 };
 
 template <typename T>

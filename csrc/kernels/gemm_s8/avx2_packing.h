@@ -15,6 +15,8 @@
 //                  weight, by a mask that is xor-ed to the activations
 //   masked         one group, with such a mask
 //   wide           one group with weights that not even this helps (pairs of -128): 16-bit products
+// Weights for one run only are not worth the search: each group is a step of its own. The time of a
+// few rows is that of reading the weights: there, no masks, whose bytes would be read as well.
 // The order of K is the panel's own: each step names where its groups start in a row.
 #pragma once
 
@@ -43,7 +45,7 @@ enum Step { kJoined, kJoinedMasked, kMasked, kWide, kSteps };
 
 // Starts a chunk of a panel. After it: a uint32 for each group, where it starts in a row's slice,
 // padded to 64 bytes; then for each step, for each vector of 8 columns: the group's weights, those
-// of the joined one, the mask; or two vectors of 16-bit weights (even rows, odd rows).
+// of the joined one, the mask.
 struct alignas(64) PanelHeader {
   int32_t bias[kNr];
   float multiplier[kNr];  // in the last chunk, with what follows from them
@@ -81,6 +83,13 @@ size_t chunk_begin(int taps, int depth, size_t chunk) {
 size_t chunk_groups(int taps, int depth) {
   const size_t chunks = chunk_count(taps, depth);
   return (group_count(taps, depth) + chunks - 1) / chunks;
+}
+
+// Are there so few rows that masks take longer to read than they save? Four if the weights come
+// from memory.
+bool few_rows(const PackArgs& args) {
+  const int64_t weights = int64_t{args.n} * args.taps * args.depth;
+  return args.m == 1 || (args.m > 1 && args.m <= 4 && weights > 4 << 20);
 }
 
 size_t starts_bytes(size_t groups) { return (groups * sizeof(uint32_t) + 63) / 64 * 64; }
@@ -254,16 +263,23 @@ class PanelPacker {
       begin_ = chunk_begin(taps_, depth_, chunk);
       count_ = static_cast<int>(chunk_begin(taps_, depth_, chunk + 1) - begin_);
       gather(args, n0, columns);
-      sort_by_load();
+      if (!args.once) sort_by_load();
       header_ = reinterpret_cast<PanelHeader*>(out_);
       start_ = reinterpret_cast<uint32_t*>(out_ + sizeof(PanelHeader));
       const size_t head = sizeof(PanelHeader) + starts_bytes(chunk_groups(taps_, depth_));
       std::memset(out_, 0, head);
       out_ += head;
       flipped_[0] = flipped_[1] = _mm256_setzero_si256();
-      choose_joined();
-      choose_joined_masked();
-      choose_single();
+      if (args.once) {
+        choose_masked_in_order();
+      } else {
+        choose_joined();
+        if (!few_rows(args)) {
+          choose_joined_masked();
+          choose_masked();
+        }
+        choose_wide();
+      }
       add_bias(args, n0, chunk == 0 ? columns : 0);
     }
     finish(args, n0, columns);
@@ -316,15 +332,17 @@ class PanelPacker {
   const Group& group(int rank) const { return groups_[order_[rank]]; }
 
   void add_start(int rank, int complement) {
-    *start_++ = (static_cast<uint32_t>(begin_) + static_cast<uint32_t>(order_[rank])) * 4 +
-                (complement != 0 ? complements_ : 0);
+    add_group_start(order_[rank], complement != 0 ? complements_ : 0);
     complemented_ = complemented_ || complement != 0;
+  }
+  void add_group_start(int i, uint32_t offset) {
+    *start_++ = (static_cast<uint32_t>(begin_) + static_cast<uint32_t>(i)) * 4 + offset;
   }
 
   // The weights of a vector with the signs of those in `flip` changed, which their activations'
   // complements make up for.
-  __m256i flip_signs(int rank, int v, __m256i flip) {
-    const __m256i w = load_256(group(rank).weights + 32 * v);
+  __m256i flip_signs(const Group& group, int v, __m256i flip) {
+    const __m256i w = load_256(group.weights + 32 * v);
     const __m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), _mm256_and_si256(w, flip));
     flipped_[v] = _mm256_add_epi32(flipped_[v], _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
     return _mm256_sub_epi8(_mm256_xor_si256(w, flip), flip);
@@ -339,10 +357,10 @@ class PanelPacker {
     out_ += sizeof(v);
   }
 
-  void emit_masked(int rank, int v, __m256i negative, __m256i* mask) {
-    const __m256i w = load_256(group(rank).weights + 32 * v);
+  void emit_masked(const Group& group, int v, __m256i negative, __m256i* mask) {
+    const __m256i w = load_256(group.weights + 32 * v);
     *mask = _mm256_xor_si256(_mm256_cmpgt_epi8(_mm256_setzero_si256(), w), negative);
-    emit(flip_signs(rank, v, *mask));
+    emit(flip_signs(group, v, *mask));
   }
 
   // Takes two groups from the list; returns the first that is left after `heavy`.
@@ -366,8 +384,8 @@ class PanelPacker {
         continue;
       }
       for (int v = 0; v < 2; ++v) {
-        emit(flip_signs(heavy, v, complement_flip(complement[0])));
-        emit(flip_signs(light, v, complement_flip(complement[1])));
+        emit(flip_signs(group(heavy), v, complement_flip(complement[0])));
+        emit(flip_signs(group(light), v, complement_flip(complement[1])));
       }
       add_start(heavy, complement[0]);
       add_start(light, complement[1]);
@@ -392,8 +410,8 @@ class PanelPacker {
       }
       for (int v = 0; v < 2; ++v) {
         __m256i mask;
-        emit_masked(heavy, v, negative[v], &mask);
-        emit(flip_signs(light, v, complement_flip(complement)));
+        emit_masked(group(heavy), v, negative[v], &mask);
+        emit(flip_signs(group(light), v, complement_flip(complement)));
         emit(mask);
       }
       add_start(heavy, 0);
@@ -403,30 +421,45 @@ class PanelPacker {
     }
   }
 
-  // What is left, one by one.
-  void choose_single() {
+  void choose_masked() {
+    for (int rank = first_; rank >= 0; rank = after_[rank]) {
+      if (add_masked(order_[rank])) take(rank);
+    }
+  }
+
+  // What is left.
+  void choose_wide() {
+    for (int rank = first_; rank >= 0; rank = after_[rank]) add_wide(order_[rank]);
+  }
+
+  // All groups, without a search.
+  void choose_masked_in_order() {
+    int left = 0;
+    for (int i = 0; i < count_; ++i) {
+      if (!add_masked(i)) order_[left++] = i;
+    }
+    for (int i = 0; i < left; ++i) add_wide(order_[i]);
+  }
+
+  // Is there a mask for the group?
+  bool add_masked(int i) {
     const Sums none = {_mm256_setzero_si256(), _mm256_setzero_si256()};
-    for (int rank = first_; rank >= 0; rank = after_[rank]) {
-      __m256i negative[2] = {};
-      if (!choose_signs(group(rank), none, negative)) continue;
-      for (int v = 0; v < 2; ++v) {
-        __m256i mask;
-        emit_masked(rank, v, negative[v], &mask);
-        emit(mask);
-      }
-      add_start(rank, 0);
-      ++header_->steps[kMasked];
-      take(rank);
+    __m256i negative[2] = {};
+    if (!choose_signs(groups_[i], none, negative)) return false;
+    for (int v = 0; v < 2; ++v) {
+      __m256i mask;
+      emit_masked(groups_[i], v, negative[v], &mask);
+      emit(mask);
     }
-    for (int rank = first_; rank >= 0; rank = after_[rank]) {
-      for (int v = 0; v < 2; ++v) {
-        const __m256i w = load_256(group(rank).weights + 32 * v);
-        emit(_mm256_srai_epi16(_mm256_slli_epi16(w, 8), 8));
-        emit(_mm256_srai_epi16(w, 8));
-      }
-      add_start(rank, 0);
-      ++header_->steps[kWide];
-    }
+    add_group_start(i, 0);
+    ++header_->steps[kMasked];
+    return true;
+  }
+
+  void add_wide(int i) {
+    for (int v = 0; v < 2; ++v) emit(load_256(groups_[i].weights + 32 * v));
+    add_group_start(i, 0);
+    ++header_->steps[kWide];
   }
 
   // The bias of the first `columns` columns, and what complements need.

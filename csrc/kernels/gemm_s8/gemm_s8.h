@@ -35,6 +35,9 @@ struct PackArgs {
   int n = 0;
   int taps = 1;
   int depth = 0;
+  // Hints: a kernel may pack otherwise for them, but then runs all the same.
+  bool once = false;  // for one run only: packing should cost little
+  int64_t m = 0;      // rows of A in a run; 0 when not known
 };
 
 // A second addend of the output: what is stored is add(c, residual), zeropoint::add of the result c

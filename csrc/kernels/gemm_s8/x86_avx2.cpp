@@ -15,8 +15,10 @@
 
 #if defined(__clang__)
 #define ZEROPOINT_UNROLL _Pragma("unroll")
+#define ZEROPOINT_UNROLL_4 _Pragma("unroll 4")
 #else
 #define ZEROPOINT_UNROLL _Pragma("GCC unroll 16")
+#define ZEROPOINT_UNROLL_4 _Pragma("GCC unroll 4")
 #endif
 #define ZEROPOINT_LAMBDA __attribute__((always_inline))
 #define ZEROPOINT_INLINE inline __attribute__((always_inline))
@@ -185,6 +187,35 @@ ZEROPOINT_INLINE void add_pairs(__m256i& acc, __m256i pairs) {
   acc = _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
 
+// The step of 16-bit products.
+template <int MR>
+ZEROPOINT_INLINE void add_wide(__m256i (*acc)[2], const uint8_t* w, const act_t* a,
+                               ptrdiff_t stride) {
+  __m256i weights[2], even_weights[2], odd_weights[2];
+  ZEROPOINT_UNROLL
+  for (int j = 0; j < 2; ++j) {
+    weights[j] = load_256(w + j * 32);
+    even_weights[j] = _mm256_srai_epi16(_mm256_slli_epi16(weights[j], 8), 8);
+    odd_weights[j] = _mm256_srai_epi16(weights[j], 8);
+  }
+  ZEROPOINT_UNROLL
+  for (int r = 0; r < MR; ++r) {
+    const __m256i x = broadcast_4(a + r * stride);
+    const __m256i even = _mm256_and_si256(x, _mm256_set1_epi16(0xFF));
+    const __m256i odd = _mm256_srli_epi16(x, 8);
+    ZEROPOINT_UNROLL
+    for (int j = 0; j < 2; ++j) {
+      if constexpr (MR == 1) {
+        // A single product fits 16 bits: no need to widen its weight, for one row only.
+        add_pairs(acc[r][j], _mm256_maddubs_epi16(even, weights[j]));
+      } else {
+        acc[r][j] = _mm256_add_epi32(acc[r][j], _mm256_madd_epi16(even, even_weights[j]));
+      }
+      acc[r][j] = _mm256_add_epi32(acc[r][j], _mm256_madd_epi16(odd, odd_weights[j]));
+    }
+  }
+}
+
 // Stores MR rows of bytes, made from row(r), which has 16 values as s16.
 template <int MR, typename Row>
 ZEROPOINT_INLINE void store_s8(const Tile& tile, const OutputClamp& clamp, const Row& row) {
@@ -234,14 +265,15 @@ void compute_tile(const Tile& tile) {
       }
     }
   }
-  const auto prefetch = [&]() __attribute__((always_inline)) {
+  const auto prefetch = [&](int lines) __attribute__((always_inline)) {
     if (MR > 4) return;
-    _mm_prefetch(reinterpret_cast<const char*>(w + kPrefetchBytes), _MM_HINT_T0);
-    _mm_prefetch(reinterpret_cast<const char*>(w + kPrefetchBytes + 64), _MM_HINT_T0);
+    for (int i = 0; i < lines; ++i) {
+      _mm_prefetch(reinterpret_cast<const char*>(w + kPrefetchBytes + i * 64), _MM_HINT_T0);
+    }
   };
 
   for (int i = 0; i < header.steps[kJoined]; ++i, start += 2, w += 128) {
-    prefetch();
+    prefetch(2);
     const act_t* a = slice + start[0];
     const act_t* b = slice + start[1];
     ZEROPOINT_UNROLL
@@ -255,7 +287,7 @@ void compute_tile(const Tile& tile) {
     }
   }
   for (int i = 0; i < header.steps[kJoinedMasked]; ++i, start += 2, w += 192) {
-    prefetch();
+    prefetch(2);
     const act_t* a = slice + start[0];
     const act_t* b = slice + start[1];
     ZEROPOINT_UNROLL
@@ -270,7 +302,7 @@ void compute_tile(const Tile& tile) {
     }
   }
   for (int i = 0; i < header.steps[kMasked]; ++i, ++start, w += 128) {
-    prefetch();
+    prefetch(2);
     const act_t* a = slice + *start;
     ZEROPOINT_UNROLL
     for (int r = 0; r < MR; ++r) {
@@ -282,20 +314,11 @@ void compute_tile(const Tile& tile) {
       }
     }
   }
-  for (int i = 0; i < header.steps[kWide]; ++i, ++start, w += 128) {
-    const act_t* a = slice + *start;
-    ZEROPOINT_UNROLL
-    for (int r = 0; r < MR; ++r) {
-      const __m256i x = broadcast_4(a + r * stride);
-      const __m256i even = _mm256_and_si256(x, _mm256_set1_epi16(0xFF));
-      const __m256i odd = _mm256_srli_epi16(x, 8);
-      ZEROPOINT_UNROLL
-      for (int j = 0; j < 2; ++j) {
-        acc[r][j] = _mm256_add_epi32(
-            acc[r][j], _mm256_add_epi32(_mm256_madd_epi16(even, load_256(w + j * 64)),
-                                        _mm256_madd_epi16(odd, load_256(w + j * 64 + 32))));
-      }
-    }
+  // A single row takes few instructions: the loop around them counts.
+  ZEROPOINT_UNROLL_4
+  for (int i = 0; i < header.steps[kWide]; ++i, ++start, w += 64) {
+    prefetch(1);
+    add_wide<MR>(acc, w, slice + *start, stride);
   }
 
   if (kChunk && !tile.last) {
