@@ -154,7 +154,7 @@ struct Walk {
   Float multiplier[C::kVectors], offset[C::kVectors];
   const Finish<V, kScaling> finishing;
   const act_t* rows[C::kInputRows * V::kTiles];
-  act_t *y, *second;  // first output pixels of the tile and of the one beside it
+  act_t *y, *second;  // first output pixels of the tile, and of the one beside it (or its own)
 
   explicit __attribute__((always_inline)) inline Walk(const Strip& strip, const OutputClamp& clamp)
       : s(strip), finishing(clamp) {
@@ -177,7 +177,8 @@ struct Walk {
   __attribute__((always_inline)) inline void turn_to(int tile) {
     for (int i = 0; i < V::kTiles; ++i) {
       const int at = tile + i < s.tiles ? tile + i : tile;
-      (i == 0 ? y : second) = s.y + at * C::kRows * s.y_row;
+      second = s.y + at * C::kRows * s.y_row;
+      if (i == 0) y = second;
       for (int r = 0; r < C::kInputRows; ++r) {
         const int row = s.row + at * C::kRows * C::kStep + r;
         const bool inside = row >= 0 && row < s.height;
