@@ -82,8 +82,10 @@ def test_weights_come_back_within_half_a_step(w: Array, per_channel: bool, symme
     # Half a step, and as much again where rounding the zero point moved the range.
     assert (np.abs(back - w) <= scale * (0.5001 if symmetric else 1.0001)).all()
     if symmetric and per_channel:
-        largest = np.abs(w).max(axis=1)
-        assert (np.abs(q).max(axis=1) == np.where(largest > 1e-30, 127, 0)).all()
+        largest, codes = np.abs(w).max(axis=1), np.abs(q).max(axis=1)
+        # Scales stay normal numbers: rows of tiny weights need not reach the last code.
+        assert (codes[largest > 1e-30] == 127).all()
+        assert (codes[largest == 0] == 0).all()
 
 
 @given(
