@@ -22,6 +22,7 @@ struct BinaryArgs {
   int64_t n = 0;
   int32_t zero_a = 0, zero_b = 0;
   // add: the two multipliers of zeropoint::add; mul: multiplier_a is its m, multiplier_b unused.
+  // Finite.
   float multiplier_a = 0.0f, multiplier_b = 0.0f;
   OutputClamp clamp;
 };

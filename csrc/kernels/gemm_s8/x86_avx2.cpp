@@ -128,9 +128,8 @@ ZEROPOINT_INLINE __m256i scale_row(const __m256i* acc, const float* multiplier, 
   return _mm256_adds_epi16(words, _mm256_set1_epi16(static_cast<short>(out.zero_point)));
 }
 
-// One row's sums, requantized and added to 16 bytes of the residual -> s16 before the second zero
-// point, in the order of scale_row. Sums of floats are fused multiply-adds by 1, which round the
-// same: additions proper would compete with conversions, comparisons and roundings for their units.
+// One row's sums, requantized and added to 16 bytes of the residual -> s16 with the second zero
+// point, in the order of scale_row.
 ZEROPOINT_INLINE __m256i add_row(const __m256i* acc, const float* multiplier, const Output& out,
                                  const Residual& residual, __m128i other) {
   const __m256 lo = _mm256_set1_ps(out.lo), hi = _mm256_set1_ps(out.hi);
