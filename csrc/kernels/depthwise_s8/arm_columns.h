@@ -25,6 +25,7 @@
 #include <cstring>
 
 #include "kernels/depthwise_s8/depthwise_s8.h"
+#include "kernels/depthwise_s8/strip.h"
 #include "kernels/epilogue_neon.h"
 
 namespace zeropoint::depthwise_s8 {
@@ -96,23 +97,6 @@ void columns_pack(const PackArgs& args, void* packed) {
     out += columns_block_bytes<Dot, S>();
   }
 }
-
-// Output pixels of a block of channels: tiles of Shape::kRows rows, one below the other, and
-// `outputs` columns.
-struct Strip {
-  const act_t* x;        // the image
-  ptrdiff_t channels;    // from each input column to the next
-  int height, width;     // of the image
-  int row, column;       // of the first input pixel; negative in the padding
-  const act_t* pad;      // a row of padding
-  const uint8_t* block;  // packed, of these channels
-  act_t* y;              // first output pixel
-  ptrdiff_t y_stride;    // to the next pixel
-  ptrdiff_t y_row;       // to the next row
-  int outputs;
-  int tiles;
-  int count;  // channels from here on
-};
 
 // Accumulators of eight channels.
 struct Sums {

@@ -19,6 +19,7 @@
 
 #include "kernels/depthwise_s8/blocks.h"
 #include "kernels/depthwise_s8/depthwise_s8.h"
+#include "kernels/depthwise_s8/strip.h"
 
 namespace zeropoint::depthwise_s8 {
 namespace {
@@ -119,23 +120,6 @@ void columns_pack(const PackArgs& args, void* packed) {
     c0 += width;
   }
 }
-
-// Output pixels of one block of channels: tiles of C::kRows rows, one below the other (two at a
-// time for paired registers), and `outputs` columns.
-struct Strip {
-  const act_t* x;        // the image
-  ptrdiff_t channels;    // from each input column to the next
-  int height, width;     // of the image
-  int row, column;       // of the first input pixel; negative in the padding
-  const act_t* pad;      // a row of padding
-  const uint8_t* block;  // packed, of these channels
-  act_t* y;              // first output pixel
-  ptrdiff_t y_stride;    // to the next pixel
-  ptrdiff_t y_row;       // to the next row
-  int outputs;
-  int tiles;
-  int count;  // channels to store
-};
 
 template <typename V, typename C, int kPass, Scaling kScaling>
 struct Walk {

@@ -1,93 +1,25 @@
 // depthwise_s8 with AVX2: vpmaddwd over two taps of one channel.
 //
-// Tile: 32 channels of one or two output pixels. Two input runs are interleaved by
-// vpunpck(l|h)bw and widened to 16 bits by vpunpck(l|h)bw with zero, so that a dword holds one
-// channel's two activations; the packs of the epilogue undo the order this leaves.
-//
-// A last block of at most 16 channels takes twice as many pixels, in the halves of the registers.
-//
-// Packed, per block of 32 channels: [32] int32 bias, [32] float multiplier, then for each two taps
-// [32][2] int16 weights (zero for a missing last tap). Channels stand in interleaved order; a last
-// block of at most 16 is packed into both halves.
-// Accumulators: int32, exact: |255 * 128 * 2| fits, and vpmaddwd cannot saturate on such operands.
-#include <immintrin.h>
-
-#include <cstring>
-
+// Two input runs are interleaved by vpunpck(l|h)bw and widened to 16 bits by vpunpck(l|h)bw with
+// zero, so that a dword holds one channel's two activations. Tile and packed layout: ymm_taps.h,
+// with two int16 weights in a dword. Accumulators: int32, exact: |255 * 128 * 2| fits, and vpmaddwd
+// cannot saturate on such operands.
 #include "kernels/depthwise_s8/depthwise_s8_kernels.h"
-#include "kernels/epilogue_avx2.h"
+#include "kernels/depthwise_s8/ymm_taps.h"
 
 namespace zeropoint::depthwise_s8 {
 namespace {
 
-#define ZP_INLINE static inline __attribute__((always_inline))
+struct TwoTaps {
+  static constexpr int kTaps = 2;
+  using Weight = int16_t;
 
-constexpr int kWidth = 32;
-constexpr int kMaxTaps = 1024;  // more than this is left to the portable kernel
-constexpr int kMaxPixels = 64;  // output pixels whose pointers are gathered at once
-
-bool applies(const Problem& problem) { return problem.taps <= kMaxTaps; }
-
-size_t block_bytes(int taps) { return kWidth * 4 * static_cast<size_t>(2 + (taps + 1) / 2); }
-
-size_t packed_bytes(int taps, int channels) {
-  return static_cast<size_t>((channels + kWidth - 1) / kWidth) * block_bytes(taps);
-}
-
-void pack(const PackArgs& args, void* packed) {
-  std::memset(packed, 0, packed_bytes(args.taps, args.channels));
-  auto* out = static_cast<uint8_t*>(packed);
-  for (int c0 = 0; c0 < args.channels; c0 += kWidth) {
-    for (int slot = 0; slot < kWidth; ++slot) {
-      // Dword `slot` of the four registers: register slot / 8, its half, dword in the half.
-      const int half = args.channels - c0 > 16 ? slot / 4 % 2 : 0;
-      const int c = c0 + half * 16 + slot / 8 * 4 + slot % 4;
-      if (c >= args.channels) continue;
-      std::memcpy(out + slot * 4, &args.bias[c], 4);
-      std::memcpy(out + (kWidth + slot) * 4, &args.multiplier[c], 4);
-      for (int t = 0; t < args.taps; ++t) {
-        const int16_t w = args.weights[static_cast<ptrdiff_t>(t) * args.channels + c];
-        std::memcpy(out + ((2 + t / 2) * kWidth + slot) * 4 + t % 2 * 2, &w, 2);
-      }
-    }
-    out += block_bytes(args.taps);
-  }
-}
-
-ZP_INLINE __m256i load(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
-
-// What a tile needs besides its accumulators.
-struct Tile {
-  const act_t* const* runs;  // [pixel][tap], at channel 0
-  const uint8_t* block;      // packed, of these channels
-  act_t* y;                  // first pixel, at these channels
-  ptrdiff_t y_stride;
-  int channel;  // first channel
-  int count;    // channels to store
-  int taps;
-};
-
-// 32 channels of kPixels pixels; kPaired: 16 channels of pixel p and of pixel p + kPixels.
-template <int kPixels, bool kPaired>
-ZP_INLINE void run_tile(const Tile& tile, const Avx2Epilogue& epilogue) {
-  const auto load_run = [&](int p, int t) __attribute__((always_inline)) {
-    const act_t* x = tile.runs[p * tile.taps + t] + tile.channel;
-    if (!kPaired) return load(x);
-    const act_t* second = tile.runs[(p + kPixels) * tile.taps + t] + tile.channel;
-    return _mm256_inserti128_si256(
-        _mm256_castsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x))),
-        _mm_loadu_si128(reinterpret_cast<const __m128i*>(second)), 1);
-  };
-  const __m256i zero = _mm256_setzero_si256();
-  __m256i acc[kPixels][4];
-  for (int v = 0; v < 4; ++v) {
-    const __m256i bias = load(tile.block + v * 32);
-    for (int p = 0; p < kPixels; ++p) acc[p][v] = bias;
-  }
-  const uint8_t* weights = tile.block + 256;
-  for (int t = 0; t < tile.taps; t += 2, weights += 128) {
+  template <int kPixels, typename LoadRun>
+  ZP_INLINE void add(__m256i (&acc)[kPixels][4], const uint8_t* weights, int t, int taps,
+                     const LoadRun& load_run) {
+    const __m256i zero = _mm256_setzero_si256();
     // A missing last tap has zero weights, so the one before it serves again.
-    const int t1 = t + 1 < tile.taps ? t + 1 : t;
+    const int t1 = t + 1 < taps ? t + 1 : t;
     __m256i lo[kPixels], hi[kPixels];
     for (int p = 0; p < kPixels; ++p) {
       const __m256i x0 = load_run(p, t);
@@ -105,80 +37,9 @@ ZP_INLINE void run_tile(const Tile& tile, const Avx2Epilogue& epilogue) {
       }
     }
   }
-  for (int p = 0; p < kPixels; ++p) {
-    __m256 scaled[4];
-    for (int v = 0; v < 4; ++v) {
-      const auto* multiplier = reinterpret_cast<const float*>(tile.block + 128 + v * 32);
-      scaled[v] = _mm256_mul_ps(_mm256_cvtepi32_ps(acc[p][v]), _mm256_loadu_ps(multiplier));
-    }
-    const __m256i q = avx2_round_clamp(scaled[0], scaled[1], scaled[2], scaled[3], epilogue);
-    act_t* y = tile.y + p * tile.y_stride;
-    avx2_store_first(y, q, tile.count);
-    if (kPaired) {
-      avx2_store_first(y + kPixels * tile.y_stride, _mm256_permute4x64_epi64(q, 0x0E), tile.count);
-    }
-  }
-}
+};
 
-// `pixels` pixels of one block of channels.
-void run_block(Tile tile, int pixels, const Avx2Epilogue& epilogue) {
-  while (pixels > 0) {
-    int done = 1;
-    if (tile.count <= 16 && pixels >= 4) {
-      run_tile<2, true>(tile, epilogue);
-      done = 4;
-    } else if (pixels >= 2) {
-      run_tile<2, false>(tile, epilogue);
-      done = 2;
-    } else {
-      run_tile<1, false>(tile, epilogue);
-    }
-    tile.runs += done * tile.taps;
-    tile.y += done * tile.y_stride;
-    pixels -= done;
-  }
-}
-
-// The addresses of `count` runs.
-void gather_runs(const Rows<act_t>& x, const int32_t* offsets, int count, const act_t** runs) {
-  const __m256i base = _mm256_set1_epi64x(reinterpret_cast<intptr_t>(x.base));
-  const __m256d pad_row =
-      _mm256_castsi256_pd(_mm256_set1_epi64x(reinterpret_cast<intptr_t>(x.pad_row)));
-  int i = 0;
-  for (; i + 4 <= count; i += 4) {
-    const __m256i offset =
-        _mm256_cvtepi32_epi64(_mm_loadu_si128(reinterpret_cast<const __m128i*>(offsets + i)));
-    const __m256d address = _mm256_castsi256_pd(_mm256_add_epi64(base, offset));
-    // kPadding is the only negative offset, so the sign chooses.
-    const __m256d run = _mm256_blendv_pd(address, pad_row, _mm256_castsi256_pd(offset));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(runs + i), _mm256_castpd_si256(run));
-  }
-  for (; i < count; ++i) runs[i] = offsets[i] < 0 ? x.pad_row : x.base + offsets[i];
-}
-
-void run(const RunArgs& args) {
-  const int taps = args.x.taps;
-  const int channels = args.x.depth;
-  const Avx2Epilogue epilogue = avx2_epilogue(args.clamp);
-  const act_t* runs[kMaxTaps];
-  int chunk = kMaxTaps / taps;
-  if (chunk > kMaxPixels) chunk = kMaxPixels;
-
-  // Pixels in chunks, blocks of channels within: a block's weights stay in L1 for a whole chunk.
-  for (int64_t p0 = args.pixel_begin; p0 < args.pixel_end; p0 += chunk) {
-    const int pixels = static_cast<int>(args.pixel_end - p0 < chunk ? args.pixel_end - p0 : chunk);
-    gather_runs(args.x, args.x.offsets + p0 * taps, pixels * taps, runs);
-    const auto* block = static_cast<const uint8_t*>(args.packed);
-    for (int c0 = 0; c0 < channels; c0 += kWidth, block += block_bytes(taps)) {
-      const int count = channels - c0 < kWidth ? channels - c0 : kWidth;
-      run_block({runs, block, args.y + p0 * args.y_stride + c0, args.y_stride, c0, count, taps},
-                pixels, epilogue);
-    }
-  }
-}
-
-constexpr Kernel kKernels[] = {
-    {"depthwise_s8_32_avx2", Isa::avx2, applies, packed_bytes, pack, run}};
+constexpr Kernel kKernels[] = {taps_kernel<TwoTaps>("depthwise_s8_32_avx2", Isa::avx2)};
 
 }  // namespace
 
