@@ -27,12 +27,13 @@
 #include <new>
 
 #include "kernels/gemm_s8/gemm_s8.h"
+#include "kernels/rows_avx2.h"
 
 namespace zeropoint::gemm_s8 {
 namespace {
 
 constexpr int kMr = 6;
-constexpr int kNr = 16;
+constexpr int kNr = kRowColumns;
 constexpr size_t kGroupBytes = 4 * kNr;  // weights of a group
 
 // What precedes the panels; after it, where each chunk of each panel starts, and the end, as
@@ -50,9 +51,7 @@ struct alignas(64) PanelHeader {
   int32_t bias[kNr];
   float multiplier[kNr];  // in the last chunk, with what follows from them
   int32_t steps[kSteps];
-  // Proved of the panel's sums: their products with the multipliers fit int32; and so they do while
-  // the sums themselves stay below 2^23, with positive multipliers that are no denormals.
-  int32_t bounded, small;
+  RowBounds bounds;  // of the panel's sums
 };
 
 size_t group_count(int taps, int depth) {
@@ -111,10 +110,6 @@ size_t packed_bytes(int n, int taps, int depth) {
          panels * chunk_count(taps, depth) * chunk_bytes(taps, depth);
 }
 
-inline __m256i load_256(const void* p) {
-  return _mm256_loadu_si256(static_cast<const __m256i*>(p));
-}
-inline void store_256(void* p, __m256i v) { _mm256_storeu_si256(static_cast<__m256i*>(p), v); }
 inline bool all_set(__m256i v) { return _mm256_movemask_epi8(v) == -1; }
 inline __m256i at_most_128(__m256i v) {
   const __m256i limit = _mm256_set1_epi8(static_cast<char>(128));
@@ -478,22 +473,10 @@ class PanelPacker {
     const size_t k = static_cast<size_t>(taps_) * static_cast<size_t>(depth_);
     std::memcpy(header_->multiplier, args.multiplier + n0,
                 static_cast<size_t>(columns) * sizeof(float));
-    header_->bounded = header_->small = 1;
+    header_->bounds = RowBounds{};
     for (int n = n0; n < n0 + columns; ++n) {
-      int32_t positive = 0, total = 0;  // the caller has bounded them
-      const int8_t* w = args.weights + static_cast<size_t>(n) * k;
-      for (size_t i = 0; i < k; ++i) {
-        positive += w[i] > 0 ? w[i] : 0;
-        total += w[i];
-      }
-      const int64_t highest = int64_t{args.bias[n]} + int64_t{positive} * kActMax;
-      const int64_t lowest = int64_t{args.bias[n]} + int64_t{total - positive} * kActMax;
-      const float m = args.multiplier[n];
-      if (!(m < 1.0f && m > -1.0f)) header_->bounded = 0;
-      // 2^23 * 256 is the first product that does not fit int32.
-      if (highest >= 1 << 23 || lowest <= -(1 << 23) || !(m > 1e-30f && m < 256.0f)) {
-        header_->small = 0;
-      }
+      header_->bounds.add_column(args.weights + static_cast<size_t>(n) * k, k, args.bias[n],
+                                 args.multiplier[n]);
     }
   }
 

@@ -13,16 +13,6 @@
 #include "kernels/gemm_s8/avx2_packing.h"
 #include "kernels/gemm_s8/gemm_s8_kernels.h"
 
-#if defined(__clang__)
-#define ZEROPOINT_UNROLL _Pragma("unroll")
-#define ZEROPOINT_UNROLL_4 _Pragma("unroll 4")
-#else
-#define ZEROPOINT_UNROLL _Pragma("GCC unroll 16")
-#define ZEROPOINT_UNROLL_4 _Pragma("GCC unroll 4")
-#endif
-#define ZEROPOINT_LAMBDA __attribute__((always_inline))
-#define ZEROPOINT_INLINE inline __attribute__((always_inline))
-
 namespace zeropoint::gemm_s8 {
 namespace {
 
@@ -60,17 +50,9 @@ void copy_slice(Rows<act_t> a, int64_t m, int height, bool complemented, act_t* 
   }
 }
 
-// The requantization constants that all columns share.
-struct Output {
-  float hi;  // qmax - zero_point
-  int zero_point;
-  OutputClamp clamp;
-  float lo;                  // qmin - zero_point: for residuals
-  const Residual* residual;  // nullptr: none
-  float biased_zero;         // 2^23 + the residual's zero point
-};
-
 struct Tile {
+  explicit Tile(const RunArgs& args) : c_stride(args.c_stride), out(args.clamp, args.residual) {}
+
   const act_t* slice;  // the tile's rows
   ptrdiff_t stride;
   size_t groups;          // of four rows of K in the longest chunk
@@ -79,94 +61,17 @@ struct Tile {
   const int32_t* before;  // the sums of the chunks before, [row][kNr], or nullptr
   int32_t* after;         // where those of this chunk go, unless it is the last
   int columns;            // to store; the rest is padding
-  act_t* c;               // at (m, first column); exactly one of the two is set
-  int32_t* c_s32;
+  act_t* c = nullptr;     // at (m, first column); exactly one of the two is set
+  int32_t* c_s32 = nullptr;
   ptrdiff_t c_stride;
-  const act_t* residual;  // as c
-  Output out;
+  const act_t* residual = nullptr;  // as c
+  RowOutput out;
 };
 
 inline __m256i broadcast_4(const act_t* p) {
   int32_t v;
   std::memcpy(&v, p, sizeof(v));
   return _mm256_set1_epi32(v);
-}
-
-// How sums become values of the output, in forms that do no more than a panel needs.
-enum class Scaling {
-  any,
-  // No product of a sum and a multiplier leaves int32: the saturating packs clamp. Otherwise the
-  // upper bound must be applied before the conversion, where vcvtps2dq answers INT_MIN; below, the
-  // packs keep that at the bottom.
-  bounded,
-  // Zero point 0, so that all negative results are the least one, and sums below 2^23. Added to the
-  // bit pattern of 2^23, a sum is the float 2^23 + sum, or 2^23 + sum / 2 if it is negative; one
-  // fused multiply-add with -2^23 * m makes of it sum * m rounded once, or something negative.
-  from_zero,
-};
-constexpr int32_t kTwo23Bits = 0x4B000000;
-
-// One row's sums -> s16 before the zero point, the two vectors' 128-bit halves interleaved.
-template <Scaling kScaling>
-ZEROPOINT_INLINE __m256i scale_row(const __m256i* acc, const float* multiplier, const Output& out) {
-  __m256i q[2];
-  ZEROPOINT_UNROLL
-  for (int j = 0; j < 2; ++j) {
-    const __m256 m = _mm256_loadu_ps(multiplier + j * 8);
-    __m256 v;
-    if constexpr (kScaling == Scaling::from_zero) {
-      const __m256 offset = _mm256_mul_ps(m, _mm256_set1_ps(-8388608.0f));
-      v = _mm256_fmadd_ps(_mm256_castsi256_ps(acc[j]), m, offset);
-    } else {
-      v = _mm256_mul_ps(_mm256_cvtepi32_ps(acc[j]), m);
-      if constexpr (kScaling == Scaling::any) v = _mm256_min_ps(v, _mm256_set1_ps(out.hi));
-    }
-    q[j] = _mm256_cvtps_epi32(v);
-  }
-  const __m256i words = _mm256_packs_epi32(q[0], q[1]);
-  if constexpr (kScaling == Scaling::from_zero) return words;
-  return _mm256_adds_epi16(words, _mm256_set1_epi16(static_cast<short>(out.zero_point)));
-}
-
-// One row's sums, requantized and added to 16 bytes of the residual -> s16 with the second zero
-// point, in the order of scale_row.
-ZEROPOINT_INLINE __m256i add_row(const __m256i* acc, const float* multiplier, const Output& out,
-                                 const Residual& residual, __m128i other) {
-  const __m256 lo = _mm256_set1_ps(out.lo), hi = _mm256_set1_ps(out.hi);
-  const __m256 biased_zero = _mm256_set1_ps(out.biased_zero);
-  __m256i q[2];
-  ZEROPOINT_UNROLL
-  for (int j = 0; j < 2; ++j) {
-    __m256 v = _mm256_mul_ps(_mm256_cvtepi32_ps(acc[j]), _mm256_loadu_ps(multiplier + j * 8));
-    v = _mm256_round_ps(_mm256_max_ps(_mm256_min_ps(v, hi), lo),
-                        _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    // A byte b in the mantissa of 2^23 is 2^23 + b.
-    const __m256i biased =
-        _mm256_or_si256(_mm256_cvtepu8_epi32(j == 0 ? other : _mm_srli_si128(other, 8)),
-                        _mm256_set1_epi32(kTwo23Bits));
-    const __m256 w = _mm256_sub_ps(_mm256_castsi256_ps(biased), biased_zero);
-    q[j] = _mm256_cvtps_epi32(_mm256_add_ps(_mm256_mul_ps(v, _mm256_set1_ps(residual.multiplier_c)),
-                                            _mm256_mul_ps(w, _mm256_set1_ps(residual.multiplier))));
-  }
-  return _mm256_adds_epi16(_mm256_packs_epi32(q[0], q[1]),
-                           _mm256_set1_epi16(static_cast<short>(residual.clamp.zero_point)));
-}
-
-inline __m128i load_row(const act_t* x, int columns) {
-  if (columns == kNr) return _mm_loadu_si128(reinterpret_cast<const __m128i*>(x));
-  act_t row[kNr] = {};
-  std::memcpy(row, x, static_cast<size_t>(columns));
-  return _mm_loadu_si128(reinterpret_cast<const __m128i*>(row));
-}
-
-inline void store_row(act_t* c, __m128i bytes, int columns) {
-  if (columns == kNr) {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(c), bytes);
-  } else {
-    act_t row[kNr];
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(row), bytes);
-    std::memcpy(c, row, static_cast<size_t>(columns));
-  }
 }
 
 inline void store_row_s32(int32_t* c, const __m256i* acc, int columns) {
@@ -218,10 +123,6 @@ ZEROPOINT_INLINE void add_wide(__m256i (*acc)[2], const uint8_t* w, const act_t*
 // Stores MR rows of bytes, made from row(r), which has 16 values as s16.
 template <int MR, typename Row>
 ZEROPOINT_INLINE void store_s8(const Tile& tile, const OutputClamp& clamp, const Row& row) {
-  const __m256i qmin = _mm256_set1_epi8(static_cast<char>(clamp.qmin));
-  const __m256i qmax = _mm256_set1_epi8(static_cast<char>(clamp.qmax));
-  // The packs work within 128-bit lanes: gather the dwords of two rows again.
-  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
   act_t* c = tile.c;
   const ptrdiff_t stride = tile.c_stride;
   const int columns = tile.columns;
@@ -229,9 +130,7 @@ ZEROPOINT_INLINE void store_s8(const Tile& tile, const OutputClamp& clamp, const
   for (int r = 0; r < MR; r += 2) {
     const __m256i first = row(r);
     const __m256i second = r + 1 < MR ? row(r + 1 < MR ? r + 1 : r) : first;
-    const __m256i packed = _mm256_packus_epi16(first, second);
-    const __m256i bytes =
-        _mm256_permutevar8x32_epi32(_mm256_min_epu8(_mm256_max_epu8(packed, qmin), qmax), order);
+    const __m256i bytes = narrow_rows(first, second, clamp);
     store_row(c + r * stride, _mm256_castsi256_si128(bytes), columns);
     if (r + 1 < MR) store_row(c + (r + 1) * stride, _mm256_extracti128_si256(bytes, 1), columns);
   }
@@ -247,9 +146,8 @@ void compute_tile(const Tile& tile) {
   const act_t* slice = tile.slice;
   const ptrdiff_t stride = tile.stride;
 
-  const bool from_zero = (!kChunk || tile.last) && tile.c_s32 == nullptr &&
-                         tile.out.residual == nullptr && tile.out.clamp.zero_point == 0 &&
-                         header.small != 0;
+  const bool from_zero =
+      (!kChunk || tile.last) && tile.c_s32 == nullptr && scales_from_zero(header.bounds, tile.out);
 
   __m256i acc[MR][2];
   ZEROPOINT_UNROLL
@@ -332,7 +230,7 @@ void compute_tile(const Tile& tile) {
     }
     return;
   }
-  const Output out = tile.out;  // a copy for the same reason
+  const RowOutput out = tile.out;  // a copy for the same reason
   if (out.residual != nullptr) {
     const Residual residual = *out.residual;
     store_s8<MR>(tile, residual.clamp, [&](int r) ZEROPOINT_LAMBDA {
@@ -341,15 +239,15 @@ void compute_tile(const Tile& tile) {
     });
   } else if (from_zero) {
     store_s8<MR>(tile, out.clamp, [&](int r) ZEROPOINT_LAMBDA {
-      return scale_row<Scaling::from_zero>(acc[r], multiplier, out);
+      return scale_row<RowScaling::from_zero>(acc[r], multiplier, out);
     });
-  } else if (header.bounded) {
+  } else if (header.bounds.bounded != 0) {
     store_s8<MR>(tile, out.clamp, [&](int r) ZEROPOINT_LAMBDA {
-      return scale_row<Scaling::bounded>(acc[r], multiplier, out);
+      return scale_row<RowScaling::bounded>(acc[r], multiplier, out);
     });
   } else {
     store_s8<MR>(tile, out.clamp, [&](int r) ZEROPOINT_LAMBDA {
-      return scale_row<Scaling::any>(acc[r], multiplier, out);
+      return scale_row<RowScaling::any>(acc[r], multiplier, out);
     });
   }
 }
@@ -370,21 +268,11 @@ void run_block(const RunArgs& args, int n_begin, int n_end) {
   const size_t chunks = chunk_count(args.a.taps, args.a.depth);
   act_t* slice = static_cast<act_t*>(args.scratch);
   int32_t* sums = reinterpret_cast<int32_t*>(slice + 2 * slice_bytes(args.a.taps, args.a.depth));
-  Tile tile;
+  Tile tile(args);
   tile.slice = slice;
   tile.stride = static_cast<ptrdiff_t>(slice_stride(args.a.taps, args.a.depth));
   tile.groups = chunk_groups(args.a.taps, args.a.depth);
-  tile.c = nullptr;
-  tile.c_s32 = nullptr;
-  tile.c_stride = args.c_stride;
-  tile.out.hi = static_cast<float>(args.clamp.qmax - args.clamp.zero_point);
-  tile.out.zero_point = args.clamp.zero_point;
-  tile.out.clamp = args.clamp;
-  tile.out.biased_zero = 8388608.0f + static_cast<float>(args.residual.zero_point);
-  tile.out.lo = static_cast<float>(args.clamp.qmin - args.clamp.zero_point);
   const Residual& residual = args.residual;
-  tile.out.residual = residual.data != nullptr ? &residual : nullptr;
-  tile.residual = nullptr;
   int64_t m = args.m_begin;
   for (int64_t i = 0; i < tiles; ++i) {
     const int64_t next = args.m_begin + rows * (i + 1) / tiles;
