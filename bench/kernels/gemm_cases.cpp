@@ -1,7 +1,6 @@
 #include "gemm_cases.h"
 
 #include "bench_support.h"
-#include "layer_shapes.h"
 
 namespace zeropoint::bench {
 namespace {
@@ -34,10 +33,7 @@ GemmCase conv_case(const Conv& layer) {
   const int64_t side = output_size(window, 0, layer.side);
   GemmCase result;
   result.networks = layer.networks;
-  result.shape = "conv" + std::to_string(layer.kernel) + "x" + std::to_string(layer.kernel) + "_s" +
-                 std::to_string(layer.stride) + "_" + std::to_string(layer.side) + "x" +
-                 std::to_string(layer.side) + "x" + std::to_string(layer.channels) + "_n" +
-                 std::to_string(layer.filters);
+  result.shape = conv_name(layer);
   result.m = side * side;
   result.n = layer.filters;
   result.taps = by_rows ? layer.kernel : layer.kernel * layer.kernel;
@@ -59,6 +55,12 @@ GemmCase conv_case(const Conv& layer) {
 }
 
 }  // namespace
+
+std::string conv_name(const Conv& layer) {
+  const std::string kernel = std::to_string(layer.kernel), side = std::to_string(layer.side);
+  return "conv" + kernel + "x" + kernel + "_s" + std::to_string(layer.stride) + "_" + side + "x" +
+         side + "x" + std::to_string(layer.channels) + "_n" + std::to_string(layer.filters);
+}
 
 const std::vector<GemmCase>& gemm_cases() {
   static const std::vector<GemmCase> cases = [] {

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "layer_shapes.h"
+
 namespace zeropoint::bench {
 
 struct GemmCase {
@@ -20,5 +22,7 @@ struct GemmCase {
 };
 
 const std::vector<GemmCase>& gemm_cases();
+
+std::string conv_name(const Conv& layer);
 
 }  // namespace zeropoint::bench

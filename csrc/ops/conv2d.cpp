@@ -1,4 +1,5 @@
-// conv2d: a GEMM whose rows are found through an offset table, or a depthwise kernel.
+// conv2d: a GEMM whose rows are found through an offset table, or a depthwise kernel; 3x3 with
+// stride 1 may go to winograd_conv.h.
 //
 // Forms of the GEMM, all with the same weights in the same order over k (ky, kx, channel):
 // - pointwise: rows are read as they lie, the whole batch at once;
@@ -24,6 +25,7 @@
 #include "ops/operand.h"
 #include "ops/plan.h"
 #include "ops/window.h"
+#include "ops/winograd_conv.h"
 #include "ops/zero_point.h"
 
 namespace zeropoint {
@@ -551,6 +553,7 @@ std::unique_ptr<Op> make_conv2d(const NodeInfo& node, const OpContext& context) 
     }
     if constexpr (!std::is_same_v<T, float>) {
       if (auto op = make_few_channels_conv(node, weights, context)) return op;
+      if (auto op = make_winograd_conv(node, weights, context)) return op;
     }
     return std::make_unique<GemmConv<T>>(node, weights, context);
   });

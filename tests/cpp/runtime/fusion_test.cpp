@@ -224,7 +224,7 @@ TEST_CASE("fusion: convolutions write where their results are joined") {
         };
         const std::vector<int8_t> expected = result(plain);
         CHECK(result(fused) == expected);
-        if (shape[1] == 40) {  // there is one buffer less
+        if (shape[1] == 40 && threads == 1) {  // there is one buffer less; scratch counts as well
           CHECK(fused.plan({shape})->arena_bytes() < plain.plan({shape})->arena_bytes());
         }
         // Observers see dense values.
