@@ -5,8 +5,8 @@
 #include <immintrin.h>
 
 #include <cstdint>
-#include <cstring>
 
+#include "kernels/epilogue_avx2.h"
 #include "kernels/gemm_s8/gemm_s8.h"
 #include "quant/requantize.h"
 
@@ -152,7 +152,7 @@ ZEROPOINT_INLINE __m256i narrow_rows(__m256i first, __m256i second, const Output
 inline __m128i load_row(const act_t* x, int columns) {
   if (columns == kRowColumns) return _mm_loadu_si128(reinterpret_cast<const __m128i*>(x));
   act_t row[kRowColumns] = {};
-  std::memcpy(row, x, static_cast<size_t>(columns));
+  avx2_copy_below_32(row, x, columns);
   return _mm_loadu_si128(reinterpret_cast<const __m128i*>(row));
 }
 
@@ -162,7 +162,7 @@ inline void store_row(act_t* c, __m128i bytes, int columns) {
   } else {
     act_t row[kRowColumns];
     _mm_storeu_si128(reinterpret_cast<__m128i*>(row), bytes);
-    std::memcpy(c, row, static_cast<size_t>(columns));
+    avx2_copy_below_32(c, row, columns);
   }
 }
 

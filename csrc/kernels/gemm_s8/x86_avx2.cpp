@@ -92,12 +92,12 @@ ZEROPOINT_INLINE void add_pairs(__m256i& acc, __m256i pairs) {
 }
 
 // The step of 16-bit products.
-template <int MR>
+template <int MR, int kVectors>
 ZEROPOINT_INLINE void add_wide(__m256i (*acc)[2], const uint8_t* w, const act_t* a,
                                ptrdiff_t stride) {
   __m256i weights[2], even_weights[2], odd_weights[2];
   ZEROPOINT_UNROLL
-  for (int j = 0; j < 2; ++j) {
+  for (int j = 0; j < kVectors; ++j) {
     weights[j] = load_256(w + j * 32);
     even_weights[j] = _mm256_srai_epi16(_mm256_slli_epi16(weights[j], 8), 8);
     odd_weights[j] = _mm256_srai_epi16(weights[j], 8);
@@ -108,7 +108,7 @@ ZEROPOINT_INLINE void add_wide(__m256i (*acc)[2], const uint8_t* w, const act_t*
     const __m256i even = _mm256_and_si256(x, _mm256_set1_epi16(0xFF));
     const __m256i odd = _mm256_srli_epi16(x, 8);
     ZEROPOINT_UNROLL
-    for (int j = 0; j < 2; ++j) {
+    for (int j = 0; j < kVectors; ++j) {
       if constexpr (MR == 1) {
         // A single product fits 16 bits: no need to widen its weight, for one row only.
         add_pairs(acc[r][j], _mm256_maddubs_epi16(even, weights[j]));
@@ -136,8 +136,8 @@ ZEROPOINT_INLINE void store_s8(const Tile& tile, const OutputClamp& clamp, const
   }
 }
 
-// kChunk: of a panel that has several.
-template <int MR, bool kChunk>
+// kChunk: of a panel that has several. kVectors: 1 where no more than 8 columns are to be stored.
+template <int MR, bool kChunk, int kVectors>
 void compute_tile(const Tile& tile) {
   const auto& header = *reinterpret_cast<const PanelHeader*>(tile.panel);
   const float* multiplier = header.multiplier;
@@ -149,9 +149,9 @@ void compute_tile(const Tile& tile) {
   const bool from_zero =
       (!kChunk || tile.last) && tile.c_s32 == nullptr && scales_from_zero(header.bounds, tile.out);
 
-  __m256i acc[MR][2];
+  __m256i acc[MR][2] = {};
   ZEROPOINT_UNROLL
-  for (int j = 0; j < 2; ++j) {
+  for (int j = 0; j < kVectors; ++j) {
     __m256i bias = load_256(header.bias + j * 8);
     if (from_zero) bias = _mm256_add_epi32(bias, _mm256_set1_epi32(kTwo23Bits));
     ZEROPOINT_UNROLL
@@ -177,7 +177,7 @@ void compute_tile(const Tile& tile) {
     for (int r = 0; r < MR; ++r) {
       const __m256i x = broadcast_4(a + r * stride), y = broadcast_4(b + r * stride);
       ZEROPOINT_UNROLL
-      for (int j = 0; j < 2; ++j) {
+      for (int j = 0; j < kVectors; ++j) {
         add_pairs(acc[r][j], _mm256_add_epi16(_mm256_maddubs_epi16(x, load_256(w + j * 64)),
                                               _mm256_maddubs_epi16(y, load_256(w + j * 64 + 32))));
       }
@@ -191,7 +191,7 @@ void compute_tile(const Tile& tile) {
     for (int r = 0; r < MR; ++r) {
       const __m256i x = broadcast_4(a + r * stride), y = broadcast_4(b + r * stride);
       ZEROPOINT_UNROLL
-      for (int j = 0; j < 2; ++j) {
+      for (int j = 0; j < kVectors; ++j) {
         const __m256i masked = _mm256_xor_si256(x, load_256(w + j * 96 + 64));
         add_pairs(acc[r][j], _mm256_add_epi16(_mm256_maddubs_epi16(masked, load_256(w + j * 96)),
                                               _mm256_maddubs_epi16(y, load_256(w + j * 96 + 32))));
@@ -205,7 +205,7 @@ void compute_tile(const Tile& tile) {
     for (int r = 0; r < MR; ++r) {
       const __m256i x = broadcast_4(a + r * stride);
       ZEROPOINT_UNROLL
-      for (int j = 0; j < 2; ++j) {
+      for (int j = 0; j < kVectors; ++j) {
         const __m256i masked = _mm256_xor_si256(x, load_256(w + j * 64 + 32));
         add_pairs(acc[r][j], _mm256_maddubs_epi16(masked, load_256(w + j * 64)));
       }
@@ -215,7 +215,7 @@ void compute_tile(const Tile& tile) {
   ZEROPOINT_UNROLL_4
   for (int i = 0; i < header.steps[kWide]; ++i, ++start, w += 64) {
     prefetch(1);
-    add_wide<MR>(acc, w, slice + *start, stride);
+    add_wide<MR, kVectors>(acc, w, slice + *start, stride);
   }
 
   if (kChunk && !tile.last) {
@@ -253,10 +253,11 @@ void compute_tile(const Tile& tile) {
 }
 
 using TileFunction = void (*)(const Tile&);
-template <bool kChunk>
-constexpr TileFunction kTiles[] = {compute_tile<1, kChunk>, compute_tile<2, kChunk>,
-                                   compute_tile<3, kChunk>, compute_tile<4, kChunk>,
-                                   compute_tile<5, kChunk>, compute_tile<6, kChunk>};
+template <bool kChunk, int kVectors>
+constexpr TileFunction kTiles[] = {
+    compute_tile<1, kChunk, kVectors>, compute_tile<2, kChunk, kVectors>,
+    compute_tile<3, kChunk, kVectors>, compute_tile<4, kChunk, kVectors>,
+    compute_tile<5, kChunk, kVectors>, compute_tile<6, kChunk, kVectors>};
 
 // All rows of the call by columns n_begin .. n_end.
 void run_block(const RunArgs& args, int n_begin, int n_end) {
@@ -268,17 +269,26 @@ void run_block(const RunArgs& args, int n_begin, int n_end) {
   const size_t chunks = chunk_count(args.a.taps, args.a.depth);
   act_t* slice = static_cast<act_t*>(args.scratch);
   int32_t* sums = reinterpret_cast<int32_t*>(slice + 2 * slice_bytes(args.a.taps, args.a.depth));
+  // Rows that nobody complements are read as they lie.
+  const bool direct = !complemented && args.a.offsets == nullptr;
   Tile tile(args);
   tile.slice = slice;
-  tile.stride = static_cast<ptrdiff_t>(slice_stride(args.a.taps, args.a.depth));
+  tile.stride =
+      direct ? args.a.stride : static_cast<ptrdiff_t>(slice_stride(args.a.taps, args.a.depth));
   tile.groups = chunk_groups(args.a.taps, args.a.depth);
   const Residual& residual = args.residual;
   int64_t m = args.m_begin;
   for (int64_t i = 0; i < tiles; ++i) {
     const int64_t next = args.m_begin + rows * (i + 1) / tiles;
     const int height = static_cast<int>(next - m);
-    copy_slice(args.a, m, height, complemented, slice);
-    const TileFunction compute = (chunks > 1 ? kTiles<true> : kTiles<false>)[height - 1];
+    if (direct) {
+      tile.slice = args.a.base + m * args.a.stride;
+    } else {
+      copy_slice(args.a, m, height, complemented, slice);
+    }
+    const TileFunction compute = (chunks > 1 ? kTiles<true, 2> : kTiles<false, 2>)[height - 1];
+    // The last panel may be half empty.
+    const TileFunction narrow = chunks > 1 ? compute : kTiles<false, 1>[height - 1];
     for (size_t chunk = 0; chunk < chunks; ++chunk) {
       tile.last = chunk + 1 == chunks;
       int32_t* panel_sums = sums;
@@ -294,7 +304,7 @@ void run_block(const RunArgs& args, int n_begin, int n_end) {
           tile.c = args.c + at;
         }
         if (residual.data != nullptr) tile.residual = residual.data + m * residual.stride + n0;
-        compute(tile);
+        (tile.columns > kNr / 2 ? compute : narrow)(tile);
       }
     }
     m = next;
