@@ -2,7 +2,8 @@
 
 Times are medians on random inputs. A node's share is of the sum of all nodes' times; its share of
 the ceiling is its speed beside what the instructions of the ISA level in use reach with all
-operands in registers, measured in the same run.
+operands in registers, measured in the same run. Work is counted as the operator defines it, so
+convolutions that need fewer products (kernels named winograd) may pass the ceiling.
 """
 
 from __future__ import annotations
