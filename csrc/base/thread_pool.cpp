@@ -90,7 +90,9 @@ class Failure {
 class ThreadPool::Team {
  public:
   Team(int parts, int threads)
-      : epoch_(fork_epoch.load()), threads_(threads), claims_(static_cast<size_t>(parts)) {}
+      : epoch_(fork_epoch.load()),
+        threads_(threads),
+        claims_(static_cast<size_t>(std::min(kMaxThreads, parts * kPieces))) {}
 
   ~Team() {
     {
@@ -162,24 +164,29 @@ class ThreadPool::Team {
     for (int i = 0; i < missing; ++i) news_.notify_one();
   }
 
-  // Runs the thread's own parts, then those that nobody has begun.
+  // Runs the thread's own parts, which lie side by side, then those that nobody has begun, others'
+  // last ones first.
   void take_parts(Ticket ticket, int index) {
     const int parts = static_cast<int>(ticket & ((1 << kPartBits) - 1));
-    for (int part = index; part < parts; part += threads_) take(ticket, part);
-    for (int part = 0; part < parts; ++part) take(ticket, part);
+    const int shares = std::min(parts, threads_);
+    if (index < shares) {
+      const int end = parts * (index + 1) / shares;
+      for (int part = parts * index / shares; part < end; ++part) take(ticket, part, index);
+    }
+    for (int part = parts - 1; part >= 0; --part) take(ticket, part, index);
   }
 
-  void take(Ticket ticket, int part) {
+  void take(Ticket ticket, int part, int index) {
     std::atomic<uint64_t>& claim = claims_[static_cast<size_t>(part)].number;
     const uint64_t number = ticket >> kPartBits;
     uint64_t last = claim.load(std::memory_order_relaxed);
     if (last >= number || !claim.compare_exchange_strong(last, number)) return;
     // From here to the end of finished_'s rise the job cannot end.
-    // Counts stay below 2^53 and parts at most 1024: the products fit.
+    // Counts stay below 2^53 and parts at most kMaxThreads: the products fit.
     const int64_t begin = job_.count * part / job_.parts;
     const int64_t end = job_.count * (part + 1) / job_.parts;
     try {
-      job_.call(job_.body, begin, end, part);
+      job_.call(job_.body, begin, end, job_.by_slot ? index : part);
     } catch (...) {
       failure_->record(part);
     }
@@ -284,6 +291,15 @@ int ThreadPool::parts_of(int64_t count, int64_t grain) const {
   return static_cast<int>(std::min<int64_t>(most, state_->size));
 }
 
+int ThreadPool::pieces_of(int64_t count, int64_t grain, int64_t piece) const {
+  const int parts = parts_of(count, grain);
+  if (parts < state_->threads) return parts;
+  const int64_t most = std::min<int64_t>(kMaxThreads, int64_t{kPieces} * state_->threads);
+  const int64_t pieces = std::min(most, count / std::max<int64_t>(1, piece));
+  // As many for each thread.
+  return std::max(parts, static_cast<int>(pieces / state_->threads) * state_->threads);
+}
+
 void ThreadPool::run(const Job& job) {
   if (state_->threads > 1) {
     Team& team = state_->current();
@@ -296,7 +312,8 @@ void ThreadPool::run(const Job& job) {
     }
   }
   for (int part = 0; part < job.parts; ++part) {
-    job.call(job.body, job.count * part / job.parts, job.count * (part + 1) / job.parts, part);
+    job.call(job.body, job.count * part / job.parts, job.count * (part + 1) / job.parts,
+             job.by_slot ? 0 : part);
   }
 }
 

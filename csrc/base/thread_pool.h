@@ -1,4 +1,4 @@
-// A small pool for one session: static splits, no spinning while idle.
+// A small pool for one session: splits that depend on sizes alone, no spinning while idle.
 #pragma once
 
 #include <cstdint>
@@ -34,11 +34,27 @@ class ThreadPool {
     if (parts == 1) {
       body(int64_t{0}, count, 0);
     } else if (parts > 1) {
-      run({&call<Body>, &body, count, parts});
+      run({&call<Body>, &body, count, parts, false});
+    }
+  }
+
+  // The same, but where every thread has a range, ranges are cut further, into pieces of at least
+  // `piece` items and at most kPieces a thread: one that is held up, because its CPU is slower or
+  // runs something else as well, then keeps the others waiting for a piece at most. `slot` < size()
+  // names the thread that runs a piece, for its scratch.
+  template <typename Body>
+  void parallel_pieces(int64_t count, int64_t grain, int64_t piece, const Body& body) {
+    const int pieces = pieces_of(count, grain, piece);
+    if (pieces == 1) {
+      body(int64_t{0}, count, 0);
+    } else if (pieces > 1) {
+      run({&call<Body>, &body, count, pieces, true});
     }
   }
 
  private:
+  static constexpr int kPieces = 4;
+
   class Team;
   struct State;
 
@@ -48,6 +64,7 @@ class ThreadPool {
     const void* body = nullptr;
     int64_t count = 0;
     int parts = 0;
+    bool by_slot = false;  // the last argument is the thread's slot, not the part
   };
 
   template <typename Body>
@@ -56,6 +73,7 @@ class ThreadPool {
   }
 
   int parts_of(int64_t count, int64_t grain) const;
+  int pieces_of(int64_t count, int64_t grain, int64_t piece) const;
   void run(const Job& job);
 
   std::unique_ptr<State> state_;

@@ -120,11 +120,11 @@ class FewChannelsConv final : public Op {
       const int64_t bytes = checked_add(checked_mul(columns_, group_, "a strip of columns"), slack,
                                         "a strip of columns");
       gemm_bytes_ = round_up<size_t>(op.gemm_.scratch_bytes(), 64);
-      part_bytes_ = gemm_bytes_ + round_up<size_t>(static_cast<size_t>(bytes) + kOverreadBytes, 64);
+      slot_bytes_ = gemm_bytes_ + round_up<size_t>(static_cast<size_t>(bytes) + kOverreadBytes, 64);
       padding_ = filled_buffer<act_t>(
           std::max(left_, columns_ - left_ - inside_) * op.channels_ + width_ * op.channels_,
           op.pad_value_);
-      scratch_bytes = part_bytes_ * static_cast<size_t>(op.threads_);
+      scratch_bytes = slot_bytes_ * static_cast<size_t>(op.threads_);
       macs = op.shape_.macs(y, op.channels_);
       kernel = op.gemm_.kernel_name();
       isa = op.gemm_.kernel_isa();
@@ -142,10 +142,11 @@ class FewChannelsConv final : public Op {
           residual =
               static_cast<const act_t*>(inputs[add_.input]) + image * out_height_ * out_width_ * n;
         }
-        context.pool.parallel_for(out_height_, grain, [&](int64_t begin, int64_t end, int part) {
-          char* own = static_cast<char*>(context.scratch) + static_cast<size_t>(part) * part_bytes_;
+        const auto run = [&](int64_t begin, int64_t end, int slot) {
+          char* own = static_cast<char*>(context.scratch) + static_cast<size_t>(slot) * slot_bytes_;
           run_rows(x, y, residual, begin, end, own);
-        });
+        };
+        context.pool.parallel_pieces(out_height_, grain, std::max(grain, kBandRows), run);
         x += height_ * width_ * op_.channels_;
         y += out_height_ * out_width_ * n;
       }
@@ -199,7 +200,7 @@ class FewChannelsConv final : public Op {
     int64_t columns_ = 0;  // of a strip: padding on the left, the image's, padding on the right
     int64_t left_ = 0, inside_ = 0;
     bool slides_ = false;  // do windows of neighbouring output rows share input rows?
-    size_t gemm_bytes_ = 0, part_bytes_ = 0;
+    size_t gemm_bytes_ = 0, slot_bytes_ = 0;
     AlignedBuffer padding_;
   };
 

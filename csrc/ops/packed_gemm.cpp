@@ -85,21 +85,23 @@ void split(const PackedGemm<T>& gemm, const Rows<T>& a, int64_t m, ThreadPool& p
   const int64_t tiles = ceil_div<int64_t>(m, mr), blocks = ceil_div(n, block);
   // Few rows wait for the weights: a row costs as much as four.
   const int64_t row_macs = int64_t{a.taps} * a.depth * n * (m < 4 ? 4 : 1);
-  const auto part_scratch = [&](int part) {
-    return static_cast<char*>(scratch) + static_cast<size_t>(part) * gemm.scratch_bytes();
+  const auto slot_scratch = [&](int slot) {
+    return static_cast<char*>(scratch) + static_cast<size_t>(slot) * gemm.scratch_bytes();
   };
+  // Each piece reads all the weights, or all the rows: it should have several tiles for them.
+  constexpr int64_t kTiles = 4;
   if (tiles >= pool.size() || tiles >= blocks) {
     // Rows are divided evenly, not by tiles: kernels make tiles of nearly equal height.
     const int64_t grain = std::max<int64_t>(mr, kMacsPerPart / std::max<int64_t>(1, row_macs));
-    pool.parallel_for(m, grain, [&](int64_t begin, int64_t end, int part) {
-      run(begin, end, 0, n, part_scratch(part));
+    pool.parallel_pieces(m, grain, kTiles * grain, [&](int64_t begin, int64_t end, int slot) {
+      run(begin, end, 0, n, slot_scratch(slot));
     });
   } else {
     const int64_t block_macs = row_macs / std::max(1, n) * block * m;
     const int64_t grain = std::max<int64_t>(1, kMacsPerPart / std::max<int64_t>(1, block_macs));
-    pool.parallel_for(blocks, grain, [&](int64_t begin, int64_t end, int part) {
+    pool.parallel_pieces(blocks, grain, kTiles * grain, [&](int64_t begin, int64_t end, int slot) {
       run(int64_t{0}, m, static_cast<int>(begin) * block,
-          std::min(n, static_cast<int>(end) * block), part_scratch(part));
+          std::min(n, static_cast<int>(end) * block), slot_scratch(slot));
     });
   }
 }

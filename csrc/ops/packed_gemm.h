@@ -90,7 +90,7 @@ class PackedGemm<float> {
 inline constexpr int64_t kMacsPerPart = 1 << 19;
 
 // All of C = A x B, split over the pool: by tiles of rows where there are enough of them, else by
-// blocks of columns (never over k). `scratch` holds scratch_bytes() for each part of the pool.
+// blocks of columns (never over k). `scratch` holds scratch_bytes() for each thread of the pool.
 // C is of type T, or int32 for raw accumulators.
 template <typename T, typename Y>
 void run_parallel(const PackedGemm<T>& gemm, const Rows<T>& a, Y* c, ptrdiff_t c_stride, int64_t m,

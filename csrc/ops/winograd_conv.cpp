@@ -10,6 +10,9 @@
 namespace zeropoint {
 namespace {
 
+// Each piece of the work reads all the weights.
+constexpr int64_t kPieceTiles = 48;
+
 class WinogradConv final : public Op {
  public:
   WinogradConv(const NodeInfo& node, const ConvShape<act_t>& shape,
@@ -78,8 +81,8 @@ class WinogradConv final : public Op {
       image_.out_width = static_cast<int>(y[2]);
       image_.pad_top = static_cast<int>(window.pads[0]);
       image_.pad_left = static_cast<int>(window.pads[1]);
-      part_bytes_ = round_up<size_t>(op.kernel_.scratch_bytes(op.depth_), 64);
-      scratch_bytes = part_bytes_ * static_cast<size_t>(op.threads_);
+      slot_bytes_ = round_up<size_t>(op.kernel_.scratch_bytes(op.depth_), 64);
+      scratch_bytes = slot_bytes_ * static_cast<size_t>(op.threads_);
       macs = op.shape_.macs(y, op.depth_);
       kernel = op.kernel_.name;
       isa = op.kernel_.isa;
@@ -104,14 +107,15 @@ class WinogradConv final : public Op {
       const int64_t tile_macs = int64_t{16} * args.depth * args.n;
       const int64_t grain = std::max<int64_t>(1, kMacsPerPart / tile_macs);
       for (int64_t image = 0; image < images_; ++image) {
-        context.pool.parallel_for(image_.tiles(), grain, [&](int64_t begin, int64_t end, int part) {
+        const auto run = [&](int64_t begin, int64_t end, int slot) {
           winograd_s8::RunArgs own = args;
           own.tile_begin = begin;
           own.tile_end = end;
           own.scratch =
-              static_cast<char*>(context.scratch) + static_cast<size_t>(part) * part_bytes_;
+              static_cast<char*>(context.scratch) + static_cast<size_t>(slot) * slot_bytes_;
           op_.kernel_.run(own);
-        });
+        };
+        context.pool.parallel_pieces(image_.tiles(), grain, std::max(grain, kPieceTiles), run);
         args.x += x_image_;
         args.c += pixels_ * y_stride_;
         if (args.residual.data != nullptr) args.residual.data += pixels_ * args.residual.stride;
@@ -123,7 +127,7 @@ class WinogradConv final : public Op {
     FusedAdd add_;
     int64_t images_, x_image_, pixels_, y_stride_;
     winograd_s8::Image image_;
-    size_t part_bytes_ = 0;
+    size_t slot_bytes_ = 0;
   };
 
   ConvShape<act_t> shape_;

@@ -128,10 +128,53 @@ TEST_CASE("thread pool: parts that a busy thread has not begun are taken over") 
   for (int repeat = 0; repeat < 20; ++repeat) {
     std::atomic<bool> last_ran{false};
     bool seen = false;
-    // Of two threads one would have parts 1 and 3, and would wait for itself.
+    // Of two threads one would have parts 2 and 3, and would wait for itself.
     pool.parallel_for(4, 1, [&](int64_t, int64_t, int part) {
-      if (part == 1) seen = comes_true([&] { return last_ran.load(); });
+      if (part == 2) seen = comes_true([&] { return last_ran.load(); });
       if (part == 3) last_ran = true;
+    });
+    CHECK(seen);
+  }
+}
+
+TEST_CASE("thread pool: pieces cover every item once, and no two at a time have one slot") {
+  for (const int threads : {1, 2, 3, 5, 300}) {
+    ThreadPool pool(threads);
+    for (const int64_t count : {0, 1, 2, 7, 100, 2000}) {
+      for (const int64_t piece : {1, 3, 60, 5000}) {
+        std::vector<std::atomic<int>> seen(static_cast<size_t>(count));
+        std::vector<std::atomic<int>> inside(static_cast<size_t>(threads));
+        std::atomic<int> pieces{0}, clashes{0}, short_ones{0};
+        pool.parallel_pieces(count, 1, piece, [&](int64_t begin, int64_t end, int slot) {
+          ++pieces;
+          if (inside.at(static_cast<size_t>(slot))++ != 0) ++clashes;
+          for (int64_t i = begin; i < end; ++i) ++seen[static_cast<size_t>(i)];
+          if (end - begin < piece) ++short_ones;
+          --inside[static_cast<size_t>(slot)];
+        });
+        INFO(threads << " threads, " << count << " items, pieces of " << piece);
+        for (const auto& times : seen) CHECK(times == 1);
+        CHECK(clashes == 0);
+        // Fewer items than a piece only where that takes work for every thread.
+        if (pieces > threads) CHECK(short_ones == 0);
+      }
+    }
+  }
+}
+
+TEST_CASE("thread pool: a thread that is held up keeps the others waiting for one piece") {
+  if (usable_cpus() < 2) return;
+  ThreadPool pool(2);
+  for (int repeat = 0; repeat < 20; ++repeat) {
+    std::atomic<int> others{0};
+    bool seen = false;
+    // The first piece ends when all the others are done, the rest of its thread's among them.
+    pool.parallel_pieces(8, 1, 1, [&](int64_t begin, int64_t, int) {
+      if (begin == 0) {
+        seen = comes_true([&] { return others == 7; });
+      } else {
+        ++others;
+      }
     });
     CHECK(seen);
   }
