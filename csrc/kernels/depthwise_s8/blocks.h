@@ -4,25 +4,13 @@
 
 #include <cstdint>
 
+#include "kernels/depthwise_s8/scaling.h"
 #include "quant/requantize.h"
 
 namespace zeropoint::depthwise_s8 {
 namespace {
 
 #define ZP_INLINE static inline __attribute__((always_inline))
-
-// Requantization from the accumulators on, in forms that do no more than a layer needs.
-enum class Scaling {
-  any,
-  // All 256 values may come out, and no scaled accumulator is so large that vcvtps2dq would turn it
-  // into INT_MIN: what saturates when it is narrowed is all there is to clamp.
-  whole_range,
-  // As well, and the zero point is 0, so that all negative results are 0. An accumulator a below
-  // 2^23 added to the bit pattern of 2^23 is the float 2^23 + a for a >= 0, and 2^23 + a / 2 below:
-  // one fused multiply-add with -2^23 * m makes of it a * m rounded once, or something negative.
-  from_zero,
-};
-constexpr int32_t kTwo23Bits = 0x4B000000;
 
 // No value may be a NaN.
 template <typename V, Scaling kScaling>

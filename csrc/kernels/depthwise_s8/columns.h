@@ -10,26 +10,20 @@
 // accumulators of 64 channels exceed the registers, the channels take two passes, one for each half
 // that the first interleaving leaves; the first pass parks its 16-bit results in a scratch row.
 //
-// Packed: a Header; then for each block of W channels [W] int32 bias, [W] float multiplier, and
-// sets of [W][4] int8 weights: [output row][dword][kernel column]. Channels stand in interleaved
-// order. Accumulators: int32, exact under the bound that the caller has proved.
+// Packed: a ScalingHeader; then for each block of W channels [W] int32 bias, [W] float multiplier,
+// and sets of [W][4] int8 weights: [output row][dword][kernel column]. Channels stand in
+// interleaved order. Accumulators: int32, exact under the bound that the caller has proved.
 #pragma once
 
 #include <cstring>
 
 #include "kernels/depthwise_s8/blocks.h"
 #include "kernels/depthwise_s8/depthwise_s8.h"
+#include "kernels/depthwise_s8/scaling.h"
 #include "kernels/depthwise_s8/strip.h"
 
 namespace zeropoint::depthwise_s8 {
 namespace {
-
-// What is proved about the weights when they are packed.
-struct ColumnsHeader {
-  int32_t in_range;  // every scaled accumulator fits int32 once rounded
-  int32_t small;     // and every accumulator is below 2^23, with an unremarkable multiplier
-};
-constexpr size_t kHeaderBytes = 64;
 
 template <int kSide_, int kStep_, int kRows_>
 struct Columns {
@@ -56,7 +50,7 @@ size_t columns_block_bytes(int width) {
 
 template <typename C>
 size_t columns_packed_bytes(int, int channels) {
-  size_t bytes = kHeaderBytes;
+  size_t bytes = kScalingHeaderBytes;
   for (int c0 = 0; c0 < channels;) {
     const int width = block_width(channels - c0);
     bytes += columns_block_bytes<C>(width);
@@ -75,30 +69,13 @@ int columns_tap(int set, int byte) {
   return row >= 0 && row < C::kSide ? row * C::kSide + column : -1;
 }
 
-inline ColumnsHeader prove(const PackArgs& args) {
-  ColumnsHeader header{1, 1};
-  for (int c = 0; c < args.channels; ++c) {
-    int64_t highest = args.bias[c], lowest = args.bias[c];
-    for (int t = 0; t < args.taps; ++t) {
-      const int w = args.weights[static_cast<ptrdiff_t>(t) * args.channels + c];
-      (w > 0 ? highest : lowest) += int64_t{w} * kActMax;
-    }
-    const int64_t bound = highest > -lowest ? highest : -lowest;
-    const float m = args.multiplier[c];
-    const float magnitude = m < 0.0f ? -m : m;
-    if (!(static_cast<float>(bound) * magnitude < 1073741824.0f)) header = {0, 0};
-    if (bound >= (1 << 23) || !(m > 1e-30f) || !(m < 1e30f)) header.small = 0;
-  }
-  return header;
-}
-
 template <typename C>
 void columns_pack(const PackArgs& args, void* packed) {
   auto* out = static_cast<uint8_t*>(packed);
   std::memset(out, 0, columns_packed_bytes<C>(args.taps, args.channels));
-  const ColumnsHeader header = prove(args);
+  const ScalingHeader header = prove(args);
   std::memcpy(out, &header, sizeof header);
-  out += kHeaderBytes;
+  out += kScalingHeaderBytes;
   for (int c0 = 0; c0 < args.channels;) {
     const int width = block_width(args.channels - c0);
     const int slots = packed_width(width);
@@ -318,12 +295,7 @@ template <typename C>
 class ColumnsRun {
  public:
   explicit ColumnsRun(const RunArgs& args) : args_(args), grid_(*args.grid) {
-    ColumnsHeader header;
-    std::memcpy(&header, args.packed, sizeof header);
-    const OutputClamp& clamp = args.clamp;
-    scaling_ = !header.in_range || clamp.qmin != kActMin || clamp.qmax != kActMax ? Scaling::any
-               : header.small && clamp.zero_point == 0 ? Scaling::from_zero
-                                                       : Scaling::whole_range;
+    scaling_ = scaling_for(args.packed, args.clamp);
     // Blocks that share cache lines should find them in L1.
     const int input_rows = (2 * C::kRows - 1) * C::kStep + C::kSide;
     const int fitting =
@@ -366,7 +338,7 @@ class ColumnsRun {
       const int end = static_cast<int>(int64_t{grid_.out_width} * (piece + 1) / pieces_);
       strip.column = begin * C::kStep - grid_.pad_left;
       strip.outputs = end - begin;
-      strip.block = static_cast<const uint8_t*>(args_.packed) + kHeaderBytes;
+      strip.block = static_cast<const uint8_t*>(args_.packed) + kScalingHeaderBytes;
       for (int c0 = 0; c0 < args_.x.depth;) {
         const int rest = args_.x.depth - c0;
         const int width = block_width(rest);

@@ -1,9 +1,11 @@
 // depthwise_s8 with AVX2: vpmaddwd over two taps of one channel.
 //
-// Two input runs are interleaved by vpunpck(l|h)bw and widened to 16 bits by vpunpck(l|h)bw with
-// zero, so that a dword holds one channel's two activations. Tile and packed layout: ymm_taps.h,
-// with two int16 weights in a dword. Accumulators: int32, exact: |255 * 128 * 2| fits, and vpmaddwd
-// cannot saturate on such operands.
+// Squares of 3x3 and 5x5 over an image's geometry have kernels of their own (avx2_columns.h); other
+// taps go through an offset table: two input runs are interleaved by vpunpck(l|h)bw and widened to
+// 16 bits by vpunpck(l|h)bw with zero, so that a dword holds one channel's two activations. Tile
+// and packed layout: ymm_taps.h, with two int16 weights in a dword. Accumulators: int32, exact:
+// |255 * 128 * 2| fits, and vpmaddwd cannot saturate on such operands.
+#include "kernels/depthwise_s8/avx2_columns.h"
 #include "kernels/depthwise_s8/depthwise_s8_kernels.h"
 #include "kernels/depthwise_s8/ymm_taps.h"
 
@@ -39,10 +41,15 @@ struct TwoTaps {
   }
 };
 
-constexpr Kernel kKernels[] = {taps_kernel<TwoTaps>("depthwise_s8_32_avx2", Isa::avx2)};
+// Best first: a kernel for a square comes before the one for any taps.
+constexpr Kernel kKernels[] = {columns_kernel<Shape<3, 1>>("depthwise_s8_3x3_avx2", Isa::avx2),
+                               columns_kernel<Shape<3, 2>>("depthwise_s8_3x3s2_avx2", Isa::avx2),
+                               columns_kernel<Shape<5, 1>>("depthwise_s8_5x5_avx2", Isa::avx2),
+                               columns_kernel<Shape<5, 2>>("depthwise_s8_5x5s2_avx2", Isa::avx2),
+                               taps_kernel<TwoTaps>("depthwise_s8_32_avx2", Isa::avx2)};
 
 }  // namespace
 
-KernelSpan<Kernel> x86_avx2_kernels() { return {kKernels, 1}; }
+KernelSpan<Kernel> x86_avx2_kernels() { return {kKernels, sizeof kKernels / sizeof kKernels[0]}; }
 
 }  // namespace zeropoint::depthwise_s8
