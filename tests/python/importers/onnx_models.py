@@ -14,6 +14,7 @@ import onnx
 import onnxruntime
 from onnx import helper, numpy_helper
 
+from exact_onnxruntime import session_options
 from zeropoint import reference
 from zeropoint.graph import Graph
 from zeropoint.importers.onnx import import_onnx
@@ -84,9 +85,8 @@ def graphs(proto: onnx.ModelProto, folder: Path) -> tuple[Graph, Graph]:
 
 def expected(proto: onnx.ModelProto, feed: Mapping[str, Array]) -> list[Array]:
     """What ONNX Runtime computes, without its own graph rewriting."""
-    options = onnxruntime.SessionOptions()
+    options = session_options()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 3
     session = onnxruntime.InferenceSession(
         proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )

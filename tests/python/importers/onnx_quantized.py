@@ -15,6 +15,7 @@ from onnx import helper, numpy_helper
 from onnx_models import model, node, random
 from onnxruntime.quantization import CalibrationDataReader, quantize_dynamic, quantize_static
 
+from exact_onnxruntime import session_options
 from zeropoint.graph import Graph
 
 Array = npt.NDArray[Any]
@@ -220,10 +221,8 @@ def peer(
     for name, kind in kinds.items():
         if name not in own:
             proto.graph.output.append(helper.make_tensor_value_info(name, kind, None))
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
     session = onnxruntime.InferenceSession(
-        proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        proto.SerializeToString(), session_options(), providers=["CPUExecutionProvider"]
     )
     names = [*own, *outputs]
     return dict(zip(names, session.run(names, feed), strict=True))
