@@ -149,16 +149,22 @@ ZEROPOINT_INLINE __m256i narrow_rows(__m256i first, __m256i second, const Output
   return _mm256_permutevar8x32_epi32(_mm256_min_epu8(_mm256_max_epu8(packed, qmin), qmax), order);
 }
 
+// Channel counts are multiples of 8 as a rule, so a last panel has 8 columns or all.
 inline __m128i load_row(const act_t* x, int columns) {
-  if (columns == kRowColumns) return _mm_loadu_si128(reinterpret_cast<const __m128i*>(x));
+  const auto* from = reinterpret_cast<const __m128i*>(x);
+  if (columns == kRowColumns) return _mm_loadu_si128(from);
+  if (columns == kRowColumns / 2) return _mm_loadl_epi64(from);
   act_t row[kRowColumns] = {};
   avx2_copy_below_32(row, x, columns);
   return _mm_loadu_si128(reinterpret_cast<const __m128i*>(row));
 }
 
 inline void store_row(act_t* c, __m128i bytes, int columns) {
+  auto* to = reinterpret_cast<__m128i*>(c);
   if (columns == kRowColumns) {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(c), bytes);
+    _mm_storeu_si128(to, bytes);
+  } else if (columns == kRowColumns / 2) {
+    _mm_storel_epi64(to, bytes);
   } else {
     act_t row[kRowColumns];
     _mm_storeu_si128(reinterpret_cast<__m128i*>(row), bytes);
