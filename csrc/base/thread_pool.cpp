@@ -293,7 +293,7 @@ int ThreadPool::parts_of(int64_t count, int64_t grain) const {
 
 int ThreadPool::pieces_of(int64_t count, int64_t grain, int64_t piece) const {
   const int parts = parts_of(count, grain);
-  if (parts < state_->threads) return parts;
+  if (state_->threads == 1 || parts < state_->threads) return parts;
   const int64_t most = std::min<int64_t>(kMaxThreads, int64_t{kPieces} * state_->threads);
   const int64_t pieces = std::min(most, count / std::max<int64_t>(1, piece));
   // As many for each thread.

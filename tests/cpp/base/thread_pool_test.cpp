@@ -157,6 +157,7 @@ TEST_CASE("thread pool: pieces cover every item once, and no two at a time have 
         CHECK(clashes == 0);
         // Fewer items than a piece only where that takes work for every thread.
         if (pieces > threads) CHECK(short_ones == 0);
+        if (threads == 1) CHECK(pieces == (count > 0 ? 1 : 0));
       }
     }
   }
