@@ -1,4 +1,4 @@
-// A small pool for one session: splits that depend on sizes alone, no spinning while idle.
+// A small pool for one session: splits that do not depend on timing, no spinning while idle.
 #pragma once
 
 #include <cstdint>
@@ -40,8 +40,9 @@ class ThreadPool {
 
   // The same, but where every thread has a range, ranges are cut further, into pieces of at least
   // `piece` items and at most kPieces a thread: one that is held up, because its CPU is slower or
-  // runs something else as well, then keeps the others waiting for a piece at most. `slot` < size()
-  // names the thread that runs a piece, for its scratch.
+  // runs something else as well, then keeps the others waiting for a piece at most. How many there
+  // are depends on the CPUs that the process may use as well. `slot` < size() names the thread that
+  // runs a piece, for its scratch; all is slot 0 where the caller runs everything by itself.
   template <typename Body>
   void parallel_pieces(int64_t count, int64_t grain, int64_t piece, const Body& body) {
     const int pieces = pieces_of(count, grain, piece);

@@ -486,6 +486,13 @@ class DepthwiseConv final : public Op {
       const Window& window = op.shape_.window;
       if (op.kernel_.takes_grid()) {
         check_offset_range(x_image_);
+        // Kernels count rows and columns in int, those of padding as well, and round them up.
+        constexpr int64_t kSlack = 1024;
+        for (size_t axis = 0; axis < 2; ++axis) {
+          const int64_t pads = window.pads[axis] + window.pads[axis + 2];
+          check_offset_range(
+              checked_add(x[static_cast<int>(axis) + 1], pads + kSlack, "a padded image"));
+        }
         grid_.height = static_cast<int>(x[1]);
         grid_.width = static_cast<int>(x[2]);
         grid_.out_width = static_cast<int>(y[2]);

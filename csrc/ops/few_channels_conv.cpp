@@ -110,6 +110,7 @@ class FewChannelsConv final : public Op {
           width_(x[2]),
           out_height_(y[1]),
           out_width_(y[2]) {
+      check_offset_range(Shape{height_, width_, op.channels_}.elements());
       const Window& window = op.shape_.window;
       group_ = window.kernel[0] * op.channels_;
       columns_ = (out_width_ - 1) * window.strides[1] + window.kernel[1];

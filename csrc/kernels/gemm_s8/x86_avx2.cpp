@@ -1,8 +1,9 @@
 // gemm_s8 for AVX2, exact: vpmaddubsw where it cannot saturate, which packing sees to
 // (avx2_packing.h), and vpmaddwd by ones to widen its sums.
 //
-// Tile: up to 6x16, 12 accumulators. A slice of A (the tile's rows, all of K) is copied to scratch,
-// which also gathers a convolution's taps, and is used for a whole block of columns.
+// Tile: up to 6x16, 12 accumulators. A slice of A (the tile's rows, all of K) is used for a whole
+// block of columns. It is copied to scratch, which also gathers a convolution's taps; rows at
+// equal distances that need no complements are read where they are.
 //
 // Bound: the caller proved sum|w| * 255 + |bias| < 2^31. Partial sums may wrap, as complements move
 // multiples of 255 to the bias; the final sum does not.
@@ -230,7 +231,7 @@ void compute_tile(const Tile& tile) {
     }
     return;
   }
-  const RowOutput out = tile.out;  // a copy for the same reason
+  const RowOutput out = tile.out;  // a copy, because the bytes stored could be part of the original
   if (out.residual != nullptr) {
     const Residual residual = *out.residual;
     store_s8<MR>(tile, residual.clamp, [&](int r) ZEROPOINT_LAMBDA {

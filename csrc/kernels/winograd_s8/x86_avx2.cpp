@@ -83,7 +83,8 @@ void pack(const PackArgs& args, void* packed) {
   const size_t position_size = pairs_of(args.depth) * kNr * 2;
   for (int n0 = 0; n0 < args.n; n0 += kNr, panel += panel_bytes(args.depth)) {
     const int columns = args.n - n0 < kNr ? args.n - n0 : kNr;
-    PanelHeader header{};
+    auto& header = *reinterpret_cast<PanelHeader*>(panel);
+    header.bounds = RowBounds{};
     auto* to = reinterpret_cast<int16_t*>(panel + sizeof header);
     for (int j = 0; j < columns; ++j) {
       const int8_t* w = args.weights + static_cast<size_t>(n0 + j) * window;
@@ -97,7 +98,6 @@ void pack(const PackArgs& args, void* packed) {
         for (size_t i = 0; i < kPositions; ++i) at[i * position_size] = transformed[i];
       }
     }
-    std::memcpy(panel, &header, sizeof header);
   }
 }
 

@@ -458,6 +458,39 @@ TEST_CASE("layers of any size that fits memory; offset tables have a limit") {
   CHECK_THROWS_WITH_AS(op->plan(inputs, op->infer(inputs)), doctest::Contains("offsets"), Error);
 }
 
+TEST_CASE("conv2d: images whose sides do not fit the kernels' integers are refused when planned") {
+  std::vector<int8_t> w(32 * 3 * 3 * 3, 1);
+  ValueInfo x = activation("x", DType::s8, 0.1f), y = activation("y", DType::s8, 0.1f);
+  ValueInfo vw = constant("w", DType::s8, Shape{1, 3, 3, 1}, w.data());
+  vw.constant->scales = {0.1f};
+  vw.constant->zero_points = {0};
+  NodeInfo node;
+  node.op = "conv2d";
+  node.inputs = {&x, &vw};
+  node.outputs = {&y};
+  const auto refuses = [&](const Op& op, const Shape& shape) {
+    const std::vector<Shape> inputs = {shape, vw.shape};
+    CHECK_THROWS_AS(op.plan(inputs, op.infer(inputs)), Error);
+  };
+  for (const Isa isa : detected_isa_levels()) {
+    INFO(isa_name(isa));
+    // Depthwise, of one channel.
+    vw.shape = Shape{1, 3, 3, 1};
+    node.attributes.set("strides", std::vector<int64_t>{1, 1});
+    for (const int64_t pad : {1, 16, 1 << 24}) {
+      node.attributes.set("pads", std::vector<int64_t>{pad, pad, pad, pad});
+      const std::unique_ptr<Op> op = make_op(node, {isa_mask(isa), 1});
+      refuses(*op, Shape{1, 1, 2147483647, 1});
+      refuses(*op, Shape{1, 2147483647, 1, 1});
+    }
+    // A first layer.
+    vw.shape = Shape{32, 3, 3, 3};
+    node.attributes.set("strides", std::vector<int64_t>{1, 1 << 24});
+    node.attributes.set("pads", std::vector<int64_t>{0, 0, 0, 0});
+    refuses(*make_op(node, {isa_mask(isa), 1}), Shape{1, 3, 3000000000, 3});
+  }
+}
+
 TEST_CASE("conv2d refuses what cannot be right") {
   std::vector<int8_t> w(2 * 3 * 3 * 4, 1);
   ValueInfo x = activation("x", DType::s8, 0.1f), y = activation("y", DType::s8, 0.1f);
