@@ -80,7 +80,7 @@ enum class RowScaling {
   // upper bound must be applied before the conversion, where vcvtps2dq answers INT_MIN; below, the
   // packs keep that at the bottom.
   bounded,
-  // Zero point 0, so that all negative results are the least one, and sums below 2^23. Added to the
+  // Zero point 0 and all of 0 .. 255, so that the packs clamp, and sums below 2^23. Added to the
   // bit pattern of 2^23, a sum is the float 2^23 + sum, or 2^23 + sum / 2 if it is negative; one
   // fused multiply-add with -2^23 * m makes of it sum * m rounded once, or something negative.
   from_zero,
@@ -89,7 +89,8 @@ constexpr int32_t kTwo23Bits = 0x4B000000;
 
 // May the sums be scaled as from_zero? kTwo23Bits is then added to the bias.
 inline bool scales_from_zero(const RowBounds& bounds, const RowOutput& out) {
-  return out.residual == nullptr && out.clamp.zero_point == 0 && bounds.small != 0;
+  return out.residual == nullptr && out.clamp.zero_point == 0 && out.clamp.qmin == 0 &&
+         out.clamp.qmax == kActMax && bounds.small != 0;
 }
 
 // One row's sums -> s16 with the zero point, the two vectors' 128-bit halves interleaved.
@@ -139,14 +140,19 @@ ZEROPOINT_INLINE __m256i add_row(const __m256i* acc, const float* multiplier, co
                            _mm256_set1_epi16(static_cast<short>(residual.clamp.zero_point)));
 }
 
-// Two rows of scale_row or add_row as clamped bytes, the first in the lower half.
+// Two rows of scale_row or add_row as clamped bytes, the first in the lower half. kClamp: false
+// after RowScaling::from_zero.
+template <bool kClamp>
 ZEROPOINT_INLINE __m256i narrow_rows(__m256i first, __m256i second, const OutputClamp& clamp) {
-  const __m256i qmin = _mm256_set1_epi8(static_cast<char>(clamp.qmin));
-  const __m256i qmax = _mm256_set1_epi8(static_cast<char>(clamp.qmax));
-  const __m256i packed = _mm256_packus_epi16(first, second);
+  __m256i bytes = _mm256_packus_epi16(first, second);
+  if constexpr (kClamp) {
+    const __m256i qmin = _mm256_set1_epi8(static_cast<char>(clamp.qmin));
+    const __m256i qmax = _mm256_set1_epi8(static_cast<char>(clamp.qmax));
+    bytes = _mm256_min_epu8(_mm256_max_epu8(bytes, qmin), qmax);
+  }
   // The packs work within 128-bit lanes: gather the dwords of two rows again.
   const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-  return _mm256_permutevar8x32_epi32(_mm256_min_epu8(_mm256_max_epu8(packed, qmin), qmax), order);
+  return _mm256_permutevar8x32_epi32(bytes, order);
 }
 
 // Channel counts are multiples of 8 as a rule, so a last panel has 8 columns or all.

@@ -63,9 +63,6 @@ size_t slice_stride(int taps, int depth) {
   return ((group_count(taps, depth) * 4 + 32 + 63) / 64 | 1) * 64;
 }
 
-// The activations of a tile's rows; then their complements, of every other one.
-size_t slice_bytes(int taps, int depth) { return kMr * slice_stride(taps, depth); }
-
 // A long K is cut into chunks of which a slice stays in the first-level cache while the panels of
 // a block pass by: their steps take its groups in no order.
 constexpr size_t kMaxChunkGroups = 512;
@@ -76,6 +73,20 @@ size_t chunk_count(int taps, int depth) {
 
 size_t chunk_begin(int taps, int depth, size_t chunk) {
   return group_count(taps, depth) * chunk / chunk_count(taps, depth);
+}
+
+// Tiles of rows in a slice of A: what stays in the first-level cache beside a panel, so that the
+// panel's constants, and what a processor learns of its steps, serve them all.
+int slice_tiles(int taps, int depth) {
+  constexpr size_t kSliceBytes = 12 * 1024, kMost = 16;
+  if (chunk_count(taps, depth) > 1) return 1;
+  const size_t tiles = kSliceBytes / (kMr * slice_stride(taps, depth));
+  return static_cast<int>(tiles < 1 ? 1 : tiles > kMost ? kMost : tiles);
+}
+
+// The activations of a slice's rows; then their complements, of every other one.
+size_t slice_bytes(int taps, int depth) {
+  return static_cast<size_t>(slice_tiles(taps, depth)) * kMr * slice_stride(taps, depth);
 }
 
 // Groups of the longest chunk.

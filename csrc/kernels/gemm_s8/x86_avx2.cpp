@@ -1,9 +1,10 @@
 // gemm_s8 for AVX2, exact: vpmaddubsw where it cannot saturate, which packing sees to
 // (avx2_packing.h), and vpmaddwd by ones to widen its sums.
 //
-// Tile: up to 6x16, 12 accumulators. A slice of A (the tile's rows, all of K) is used for a whole
-// block of columns. It is copied to scratch, which also gathers a convolution's taps; rows at
-// equal distances that need no complements are read where they are.
+// Tile: up to 6x16, 12 accumulators. A slice of A (the rows of a few tiles, all of K) is used for a
+// whole block of columns: one panel meets all tiles of the slice before the next does. The slice is
+// copied to scratch, which also gathers a convolution's taps; rows at equal distances that need no
+// complements are read where they are.
 //
 // Bound: the caller proved sum|w| * 255 + |bias| < 2^31. Partial sums may wrap, as complements move
 // multiples of 255 to the bias; the final sum does not.
@@ -29,13 +30,13 @@ size_t scratch_bytes(int n, int taps, int depth) {
   return 2 * slice_bytes(taps, depth) + sums;
 }
 
-// Copies rows m .. m + height - 1 of A to the slice, their runs side by side. What lies past the
+// Copies rows m .. m + rows - 1 of A to the slice, their runs side by side. What lies past the
 // last one is garbage that meets zero weights. (`a` by value: bytes that are stored could be part
 // of it.)
-void copy_slice(Rows<act_t> a, int64_t m, int height, bool complemented, act_t* slice) {
+void copy_slice(Rows<act_t> a, int64_t m, int rows, bool complemented, act_t* slice) {
   const size_t stride = slice_stride(a.taps, a.depth);
   const size_t complements = slice_bytes(a.taps, a.depth);
-  for (int r = 0; r < height; ++r) {
+  for (int r = 0; r < rows; ++r) {
     __m256i flip = every_other_byte();
     act_t* to = slice + static_cast<size_t>(r) * stride;
     for (int t = 0; t < a.taps; ++t, to += a.depth) {
@@ -51,10 +52,12 @@ void copy_slice(Rows<act_t> a, int64_t m, int height, bool complemented, act_t* 
   }
 }
 
-struct Tile {
-  explicit Tile(const RunArgs& args) : c_stride(args.c_stride), out(args.clamp, args.residual) {}
+// A panel of the weights and the tiles of rows that it meets, one below the other.
+struct Tiles {
+  explicit Tiles(const RunArgs& args) : c_stride(args.c_stride), out(args.clamp, args.residual) {}
 
-  const act_t* slice;  // the tile's rows
+  int count;           // more than 1 only where K is one chunk
+  const act_t* slice;  // the rows
   ptrdiff_t stride;
   size_t groups;          // of four rows of K in the longest chunk
   const uint8_t* panel;   // the header of the chunk
@@ -122,47 +125,23 @@ ZEROPOINT_INLINE void add_wide(__m256i (*acc)[2], const uint8_t* w, const act_t*
 }
 
 // Stores MR rows of bytes, made from row(r), which has 16 values as s16.
-template <int MR, typename Row>
-ZEROPOINT_INLINE void store_s8(const Tile& tile, const OutputClamp& clamp, const Row& row) {
-  act_t* c = tile.c;
-  const ptrdiff_t stride = tile.c_stride;
-  const int columns = tile.columns;
+template <int MR, bool kClamp = true, typename Row>
+ZEROPOINT_INLINE void store_s8(act_t* c, ptrdiff_t stride, int columns, const OutputClamp& clamp,
+                               const Row& row) {
   ZEROPOINT_UNROLL
   for (int r = 0; r < MR; r += 2) {
     const __m256i first = row(r);
     const __m256i second = r + 1 < MR ? row(r + 1 < MR ? r + 1 : r) : first;
-    const __m256i bytes = narrow_rows(first, second, clamp);
+    const __m256i bytes = narrow_rows<kClamp>(first, second, clamp);
     store_row(c + r * stride, _mm256_castsi256_si128(bytes), columns);
     if (r + 1 < MR) store_row(c + (r + 1) * stride, _mm256_extracti128_si256(bytes, 1), columns);
   }
 }
 
-// kChunk: of a panel that has several. kVectors: 1 where no more than 8 columns are to be stored.
-template <int MR, bool kChunk, int kVectors>
-void compute_tile(const Tile& tile) {
-  const auto& header = *reinterpret_cast<const PanelHeader*>(tile.panel);
-  const float* multiplier = header.multiplier;
-  const auto* start = reinterpret_cast<const uint32_t*>(tile.panel + sizeof(PanelHeader));
-  const uint8_t* w = tile.panel + sizeof(PanelHeader) + starts_bytes(tile.groups);
-  const act_t* slice = tile.slice;
-  const ptrdiff_t stride = tile.stride;
-
-  const bool from_zero =
-      (!kChunk || tile.last) && tile.c_s32 == nullptr && scales_from_zero(header.bounds, tile.out);
-
-  __m256i acc[MR][2] = {};
-  ZEROPOINT_UNROLL
-  for (int j = 0; j < kVectors; ++j) {
-    __m256i bias = load_256(header.bias + j * 8);
-    if (from_zero) bias = _mm256_add_epi32(bias, _mm256_set1_epi32(kTwo23Bits));
-    ZEROPOINT_UNROLL
-    for (int r = 0; r < MR; ++r) {
-      acc[r][j] = bias;
-      if (kChunk && tile.before != nullptr) {
-        acc[r][j] = _mm256_add_epi32(bias, load_256(tile.before + r * kNr + j * 8));
-      }
-    }
-  }
+// All steps of a chunk of a panel, whose groups start where `start` says and have the weights w.
+template <int MR, int kVectors>
+ZEROPOINT_INLINE void add_products(__m256i (*acc)[2], const int32_t* steps, const uint32_t* start,
+                                   const uint8_t* w, const act_t* slice, ptrdiff_t stride) {
   const auto prefetch = [&](int lines) __attribute__((always_inline)) {
     if (MR > 4) return;
     for (int i = 0; i < lines; ++i) {
@@ -170,7 +149,7 @@ void compute_tile(const Tile& tile) {
     }
   };
 
-  for (int i = 0; i < header.steps[kJoined]; ++i, start += 2, w += 128) {
+  for (int i = 0; i < steps[kJoined]; ++i, start += 2, w += 128) {
     prefetch(2);
     const act_t* a = slice + start[0];
     const act_t* b = slice + start[1];
@@ -184,7 +163,7 @@ void compute_tile(const Tile& tile) {
       }
     }
   }
-  for (int i = 0; i < header.steps[kJoinedMasked]; ++i, start += 2, w += 192) {
+  for (int i = 0; i < steps[kJoinedMasked]; ++i, start += 2, w += 192) {
     prefetch(2);
     const act_t* a = slice + start[0];
     const act_t* b = slice + start[1];
@@ -199,7 +178,7 @@ void compute_tile(const Tile& tile) {
       }
     }
   }
-  for (int i = 0; i < header.steps[kMasked]; ++i, ++start, w += 128) {
+  for (int i = 0; i < steps[kMasked]; ++i, ++start, w += 128) {
     prefetch(2);
     const act_t* a = slice + *start;
     ZEROPOINT_UNROLL
@@ -214,101 +193,142 @@ void compute_tile(const Tile& tile) {
   }
   // A single row takes few instructions: the loop around them counts.
   ZEROPOINT_UNROLL_4
-  for (int i = 0; i < header.steps[kWide]; ++i, ++start, w += 64) {
+  for (int i = 0; i < steps[kWide]; ++i, ++start, w += 64) {
     prefetch(1);
     add_wide<MR, kVectors>(acc, w, slice + *start, stride);
   }
+}
 
-  if (kChunk && !tile.last) {
-    ZEROPOINT_UNROLL
-    for (int r = 0; r < MR; ++r) store_row_s32(tile.after + r * kNr, acc[r], kNr);
-    return;
+// kChunk: of a panel that has several. kVectors: 1 where no more than 8 columns are to be stored.
+template <int MR, bool kChunk, int kVectors>
+void compute_tiles(const Tiles& tiles) {
+  const auto& header = *reinterpret_cast<const PanelHeader*>(tiles.panel);
+  const float* multiplier = header.multiplier;
+  const auto* starts = reinterpret_cast<const uint32_t*>(tiles.panel + sizeof(PanelHeader));
+  const uint8_t* weights = tiles.panel + sizeof(PanelHeader) + starts_bytes(tiles.groups);
+  const ptrdiff_t stride = tiles.stride, c_stride = tiles.c_stride;
+  const int columns = tiles.columns;
+  // Copies, as bytes that are stored could be part of the originals.
+  const RowOutput out = tiles.out;
+  const Residual residual = out.residual != nullptr ? *out.residual : Residual{};
+  const bool from_zero =
+      (!kChunk || tiles.last) && tiles.c_s32 == nullptr && scales_from_zero(header.bounds, out);
+  __m256i bias[2];
+  for (int j = 0; j < kVectors; ++j) {
+    bias[j] = load_256(header.bias + j * 8);
+    if (from_zero) bias[j] = _mm256_add_epi32(bias[j], _mm256_set1_epi32(kTwo23Bits));
   }
-  if (tile.c_s32 != nullptr) {
+
+  const act_t* slice = tiles.slice;
+  act_t* c = tiles.c;
+  int32_t* c_s32 = tiles.c_s32;
+  const act_t* addend = tiles.residual;
+  for (int left = tiles.count;;) {
+    __m256i acc[MR][2] = {};
     ZEROPOINT_UNROLL
     for (int r = 0; r < MR; ++r) {
-      store_row_s32(tile.c_s32 + r * tile.c_stride, acc[r], tile.columns);
+      ZEROPOINT_UNROLL
+      for (int j = 0; j < kVectors; ++j) {
+        acc[r][j] = bias[j];
+        if (kChunk && tiles.before != nullptr) {
+          acc[r][j] = _mm256_add_epi32(bias[j], load_256(tiles.before + r * kNr + j * 8));
+        }
+      }
     }
-    return;
-  }
-  const RowOutput out = tile.out;  // a copy, because the bytes stored could be part of the original
-  if (out.residual != nullptr) {
-    const Residual residual = *out.residual;
-    store_s8<MR>(tile, residual.clamp, [&](int r) ZEROPOINT_LAMBDA {
-      return add_row(acc[r], multiplier, out, residual,
-                     load_row(tile.residual + r * residual.stride, tile.columns));
-    });
-  } else if (from_zero) {
-    store_s8<MR>(tile, out.clamp, [&](int r) ZEROPOINT_LAMBDA {
-      return scale_row<RowScaling::from_zero>(acc[r], multiplier, out);
-    });
-  } else if (header.bounds.bounded != 0) {
-    store_s8<MR>(tile, out.clamp, [&](int r) ZEROPOINT_LAMBDA {
-      return scale_row<RowScaling::bounded>(acc[r], multiplier, out);
-    });
-  } else {
-    store_s8<MR>(tile, out.clamp, [&](int r) ZEROPOINT_LAMBDA {
-      return scale_row<RowScaling::any>(acc[r], multiplier, out);
-    });
+    add_products<MR, kVectors>(acc, header.steps, starts, weights, slice, stride);
+
+    if (kChunk && !tiles.last) {
+      ZEROPOINT_UNROLL
+      for (int r = 0; r < MR; ++r) store_row_s32(tiles.after + r * kNr, acc[r], kNr);
+    } else if (c_s32 != nullptr) {
+      ZEROPOINT_UNROLL
+      for (int r = 0; r < MR; ++r) store_row_s32(c_s32 + r * c_stride, acc[r], columns);
+    } else if (out.residual != nullptr) {
+      store_s8<MR>(c, c_stride, columns, residual.clamp, [&](int r) ZEROPOINT_LAMBDA {
+        return add_row(acc[r], multiplier, out, residual,
+                       load_row(addend + r * residual.stride, columns));
+      });
+    } else if (from_zero) {
+      store_s8<MR, false>(c, c_stride, columns, out.clamp, [&](int r) ZEROPOINT_LAMBDA {
+        return scale_row<RowScaling::from_zero>(acc[r], multiplier, out);
+      });
+    } else if (header.bounds.bounded != 0) {
+      store_s8<MR>(c, c_stride, columns, out.clamp, [&](int r) ZEROPOINT_LAMBDA {
+        return scale_row<RowScaling::bounded>(acc[r], multiplier, out);
+      });
+    } else {
+      store_s8<MR>(c, c_stride, columns, out.clamp, [&](int r) ZEROPOINT_LAMBDA {
+        return scale_row<RowScaling::any>(acc[r], multiplier, out);
+      });
+    }
+    if (kChunk || --left == 0) return;
+    slice += MR * stride;
+    if (c != nullptr) c += MR * c_stride;
+    if (c_s32 != nullptr) c_s32 += MR * c_stride;
+    if (addend != nullptr) addend += MR * residual.stride;
   }
 }
 
-using TileFunction = void (*)(const Tile&);
+using TilesFunction = void (*)(const Tiles&);
 template <bool kChunk, int kVectors>
-constexpr TileFunction kTiles[] = {
-    compute_tile<1, kChunk, kVectors>, compute_tile<2, kChunk, kVectors>,
-    compute_tile<3, kChunk, kVectors>, compute_tile<4, kChunk, kVectors>,
-    compute_tile<5, kChunk, kVectors>, compute_tile<6, kChunk, kVectors>};
+constexpr TilesFunction kTiles[] = {
+    compute_tiles<1, kChunk, kVectors>, compute_tiles<2, kChunk, kVectors>,
+    compute_tiles<3, kChunk, kVectors>, compute_tiles<4, kChunk, kVectors>,
+    compute_tiles<5, kChunk, kVectors>, compute_tiles<6, kChunk, kVectors>};
 
 // All rows of the call by columns n_begin .. n_end.
 void run_block(const RunArgs& args, int n_begin, int n_end) {
   const int64_t rows = args.m_end - args.m_begin;
-  const int64_t tiles = (rows + kMr - 1) / kMr;  // of nearly equal height
   const auto* packed = static_cast<const uint8_t*>(args.packed);
   const bool complemented = reinterpret_cast<const PackedHeader*>(packed)->complemented != 0;
   const auto* table = reinterpret_cast<const uint64_t*>(packed + sizeof(PackedHeader));
   const size_t chunks = chunk_count(args.a.taps, args.a.depth);
+  const size_t slice_size = slice_bytes(args.a.taps, args.a.depth);
   act_t* slice = static_cast<act_t*>(args.scratch);
-  int32_t* sums = reinterpret_cast<int32_t*>(slice + 2 * slice_bytes(args.a.taps, args.a.depth));
   // Rows that nobody complements are read as they lie.
   const bool direct = !complemented && args.a.offsets == nullptr;
-  Tile tile(args);
-  tile.slice = slice;
-  tile.stride =
+  Tiles tiles(args);
+  tiles.slice = slice;
+  tiles.stride =
       direct ? args.a.stride : static_cast<ptrdiff_t>(slice_stride(args.a.taps, args.a.depth));
-  tile.groups = chunk_groups(args.a.taps, args.a.depth);
+  tiles.groups = chunk_groups(args.a.taps, args.a.depth);
+  const int most = slice_tiles(args.a.taps, args.a.depth);
   const Residual& residual = args.residual;
-  int64_t m = args.m_begin;
-  for (int64_t i = 0; i < tiles; ++i) {
-    const int64_t next = args.m_begin + rows * (i + 1) / tiles;
-    const int height = static_cast<int>(next - m);
+  // Tiles of nearly equal height, the higher ones first.
+  int64_t left = (rows + kMr - 1) / kMr;
+  for (int64_t m = args.m_begin; m < args.m_end;) {
+    const int64_t rows_left = args.m_end - m;
+    const int height = static_cast<int>((rows_left + left - 1) / left);
+    const int64_t alike = rows_left % left != 0 ? rows_left % left : left;
+    tiles.count = static_cast<int>(alike < most ? alike : most);
     if (direct) {
-      tile.slice = args.a.base + m * args.a.stride;
+      tiles.slice = args.a.base + m * args.a.stride;
     } else {
-      copy_slice(args.a, m, height, complemented, slice);
+      copy_slice(args.a, m, height * tiles.count, complemented, slice);
     }
-    const TileFunction compute = (chunks > 1 ? kTiles<true, 2> : kTiles<false, 2>)[height - 1];
+    const TilesFunction compute = (chunks > 1 ? kTiles<true, 2> : kTiles<false, 2>)[height - 1];
     // The last panel may be half empty.
-    const TileFunction narrow = chunks > 1 ? compute : kTiles<false, 1>[height - 1];
+    const TilesFunction narrow = chunks > 1 ? compute : kTiles<false, 1>[height - 1];
     for (size_t chunk = 0; chunk < chunks; ++chunk) {
-      tile.last = chunk + 1 == chunks;
-      int32_t* panel_sums = sums;
-      for (int n0 = n_begin; n0 < n_end; n0 += kNr, panel_sums += kMr * kNr) {
+      tiles.last = chunk + 1 == chunks;
+      int32_t* sums = reinterpret_cast<int32_t*>(slice + 2 * slice_size);
+      for (int n0 = n_begin; n0 < n_end; n0 += kNr, sums += kMr * kNr) {
         const ptrdiff_t at = m * args.c_stride + n0;
-        tile.panel = packed + table[static_cast<size_t>(n0 / kNr) * chunks + chunk];
-        tile.before = chunk > 0 ? panel_sums : nullptr;
-        tile.after = panel_sums;
-        tile.columns = n_end - n0 < kNr ? n_end - n0 : kNr;
+        tiles.panel = packed + table[static_cast<size_t>(n0 / kNr) * chunks + chunk];
+        tiles.before = chunk > 0 ? sums : nullptr;
+        tiles.after = sums;
+        tiles.columns = n_end - n0 < kNr ? n_end - n0 : kNr;
         if (args.c_s32 != nullptr) {
-          tile.c_s32 = args.c_s32 + at;
+          tiles.c_s32 = args.c_s32 + at;
         } else {
-          tile.c = args.c + at;
+          tiles.c = args.c + at;
         }
-        if (residual.data != nullptr) tile.residual = residual.data + m * residual.stride + n0;
-        (tile.columns > kNr / 2 ? compute : narrow)(tile);
+        if (residual.data != nullptr) tiles.residual = residual.data + m * residual.stride + n0;
+        (tiles.columns > kNr / 2 ? compute : narrow)(tiles);
       }
     }
-    m = next;
+    m += int64_t{height} * tiles.count;
+    left -= tiles.count;
   }
 }
 

@@ -219,11 +219,12 @@ struct Finish {
   int n0, columns;
   int64_t first, count;
 
-  template <typename Row>
-  ZEROPOINT_INLINE void store(const OutputClamp& clamp, int32_t bias_offset, const Row& row) const {
+  // kFromZero: the rows are made by RowScaling::from_zero.
+  template <bool kFromZero, typename Row>
+  ZEROPOINT_INLINE void store(const OutputClamp& clamp, const Row& row) const {
     const Image& image = args.image;
     const int tile_columns = image.tile_columns();
-    const __m256i offset = _mm256_set1_epi32(bias_offset);
+    const __m256i offset = _mm256_set1_epi32(kFromZero ? kTwo23Bits : 0);
     const __m256i bias[2] = {_mm256_add_epi32(load_256(header.bias), offset),
                              _mm256_add_epi32(load_256(header.bias + 8), offset)};
     int y = static_cast<int>(first / tile_columns) * 2;
@@ -239,8 +240,8 @@ struct Finish {
         const __m256i first_sums[2] = {acc[0][2 * i], acc[1][2 * i]};
         const __m256i second_sums[2] = {acc[0][2 * i + 1], acc[1][2 * i + 1]};
         const __m256i first_row = row(first_sums, pixel);
-        const __m256i bytes =
-            narrow_rows(first_row, two ? row(second_sums, pixel + 1) : first_row, clamp);
+        const __m256i second_row = two ? row(second_sums, pixel + 1) : first_row;
+        const __m256i bytes = narrow_rows<!kFromZero>(first_row, second_row, clamp);
         act_t* c = args.c + pixel * args.c_stride + n0;
         store_row(c, _mm256_castsi256_si128(bytes), columns);
         if (two) store_row(c + args.c_stride, _mm256_extracti128_si256(bytes, 1), columns);
@@ -255,15 +256,16 @@ struct Finish {
 
   template <RowScaling kScaling>
   void scale() const {
-    store(out.clamp, kScaling == RowScaling::from_zero ? kTwo23Bits : 0,
-          [&](const __m256i(&acc)[2], ptrdiff_t)
-              ZEROPOINT_LAMBDA { return scale_row<kScaling>(acc, header.multiplier, out); });
+    store<kScaling == RowScaling::from_zero>(
+        out.clamp, [&](const __m256i(&acc)[2], ptrdiff_t) ZEROPOINT_LAMBDA {
+          return scale_row<kScaling>(acc, header.multiplier, out);
+        });
   }
 
   void run() const {
     if (out.residual != nullptr) {
       const gemm_s8::Residual& residual = *out.residual;
-      store(residual.clamp, 0, [&](const __m256i(&acc)[2], ptrdiff_t pixel) ZEROPOINT_LAMBDA {
+      store<false>(residual.clamp, [&](const __m256i(&acc)[2], ptrdiff_t pixel) ZEROPOINT_LAMBDA {
         return add_row(acc, header.multiplier, out, residual,
                        load_row(residual.data + pixel * residual.stride + n0, columns));
       });
