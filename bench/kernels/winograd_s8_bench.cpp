@@ -38,7 +38,7 @@ void run_winograd(benchmark::State& state, const winograd_s8::Kernel& kernel, co
   run.n = layer.filters;
   run.c = c.as<act_t>();
   run.c_stride = layer.filters;
-  run.tile_end = run.image.tiles();
+  run.tile_end = run.image.tiles(kernel.tile);
   run.scratch = scratch.data();
   const double seconds = time_loop(state, [&] { kernel.run(run); });
   report_macs(state, seconds, static_cast<double>(pixels * n * 9 * depth), kernel.isa, true);
@@ -48,7 +48,7 @@ const bool kRegistered = [] {
   for (const winograd_s8::Kernel& kernel : winograd_s8::kernels()) {
     if (!detected(kernel.isa)) continue;
     for (const Conv& layer : kConvLayers) {
-      if (layer.kernel != 3 || layer.stride != 1) continue;
+      if (layer.kernel != 3 || layer.stride != 1 || layer.channels > kernel.max_depth) continue;
       add(kernel.name, layer.networks, conv_name(layer),
           [&kernel, &layer](benchmark::State& state) { run_winograd(state, kernel, layer); });
     }

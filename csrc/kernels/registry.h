@@ -4,6 +4,9 @@
 // kernels, and a registry.cpp that joins those spans, best first. Selection is the first entry
 // that the mask allows and that applies: a pure function, so any machine can tell what another
 // would choose. Tests and benchmarks iterate kernels(); nobody lists them twice.
+//
+// An alternative family stands in for another one where it is faster: it has kernels for some
+// levels only, and a select() that may answer none.
 #pragma once
 
 #include <cstddef>
@@ -20,7 +23,8 @@ struct KernelSpan {
   const Kernel* end() const { return data + count; }
 };
 
-// Every family has a portable kernel that applies to everything, so the search never fails.
+// Every family but the alternative ones has a portable kernel that applies to everything, so the
+// search never fails.
 template <typename Kernel, typename Applies>
 const Kernel& first_allowed(const KernelSpan<Kernel>& kernels, IsaMask mask,
                             const Applies& applies) {

@@ -11,7 +11,7 @@ namespace zeropoint {
 namespace {
 
 // Each piece of the work reads all the weights.
-constexpr int64_t kPieceTiles = 48;
+constexpr int64_t kPiecePixels = 192;
 
 class WinogradConv final : public Op {
  public:
@@ -70,7 +70,7 @@ class WinogradConv final : public Op {
           add_(add),
           images_(y[0]),
           x_image_(Shape{x[1], x[2], x[3]}.elements()),
-          pixels_(y[1] * y[2]),
+          pixels_(Shape{y[1], y[2]}.elements()),
           y_stride_(y_stride) {
       check_offset_range(x_image_);
       check_offset_range(pixels_);
@@ -104,7 +104,9 @@ class WinogradConv final : public Op {
         args.residual.data = static_cast<const act_t*>(inputs[add_.input]);
         args.residual.stride = args.n;
       }
-      const int64_t tile_macs = int64_t{16} * args.depth * args.n;
+      const int tile = op_.kernel_.tile;
+      const int64_t tile_macs = int64_t{tile + 2} * (tile + 2) * args.depth * args.n;
+      const int64_t least = kPiecePixels / (int64_t{tile} * tile);
       const int64_t grain = std::max<int64_t>(1, kMacsPerPart / tile_macs);
       for (int64_t image = 0; image < images_; ++image) {
         const auto run = [&](int64_t begin, int64_t end, int slot) {
@@ -115,7 +117,7 @@ class WinogradConv final : public Op {
               static_cast<char*>(context.scratch) + static_cast<size_t>(slot) * slot_bytes_;
           op_.kernel_.run(own);
         };
-        context.pool.parallel_pieces(image_.tiles(), grain, std::max(grain, kPieceTiles), run);
+        context.pool.parallel_pieces(image_.tiles(tile), grain, std::max(grain, least), run);
         args.x += x_image_;
         args.c += pixels_ * y_stride_;
         if (args.residual.data != nullptr) args.residual.data += pixels_ * args.residual.stride;

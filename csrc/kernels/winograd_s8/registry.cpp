@@ -1,5 +1,5 @@
-#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "kernels/join.h"
@@ -10,23 +10,34 @@ namespace {
 
 // Fewer channels leave most of a vector empty.
 constexpr int kMinDepth = 8, kMinColumns = 8;
+// A single tile of 4x4 is slower than four of 2x2.
+constexpr double kMinLargeTiles = 2;
+// Costs in pixels of a direct convolution, as measured: what a tile of 2x2 or 4x4 costs, and what
+// any convolution costs besides.
+constexpr double kSmallTile = 2.6, kLargeTile = 7.0, kStart = 3.0;
+// A direct convolution reads 9 bytes of weights for a channel of a column, these 2 for each
+// product. Each byte more costs as much as a pixel where the weights do not stay in a core's own
+// caches from one block of tiles to the next.
+constexpr int64_t kMaxCachedBytes = int64_t{1} << 22;
 
-// In pixels of a direct convolution, as measured: what a tile costs, what any convolution costs
-// besides, and what it costs to read the transformed weights (32 bytes each instead of 9) where
-// they do not stay in a core's own cache from one block of tiles to the next.
-constexpr double kTile = 2.6, kStart = 3.0, kWeights = 23.0;
-constexpr int64_t kMaxCachedWeights = int64_t{1} << 17;
+// Where it is not known how large the images are.
+constexpr double kUsualSide = 32;
 
-bool pays(const Problem& problem) {
-  if (problem.depth < kMinDepth || problem.depth > kMaxDepth || problem.n < kMinColumns) {
-    return false;
+double cost(const Kernel& kernel, const Problem& problem) {
+  const bool known = problem.out_height > 0 && problem.out_width > 0;
+  const double height = known ? static_cast<double>(problem.out_height) : kUsualSide;
+  const double width = known ? static_cast<double>(problem.out_width) : kUsualSide;
+  const double tiles = std::ceil(height / kernel.tile) * std::ceil(width / kernel.tile);
+  const int64_t weight_bytes = 2 * (kernel.tile + 2) * (kernel.tile + 2);
+  const bool cached = weight_bytes * problem.depth * problem.n <= kMaxCachedBytes;
+  const bool large = kernel.tile > 2;
+  if (problem.depth > kernel.max_depth || (large && tiles < kMinLargeTiles) ||
+      (!known && !cached)) {
+    return std::numeric_limits<double>::infinity();
   }
-  const bool cached = int64_t{problem.depth} * problem.n <= kMaxCachedWeights;
-  if (problem.out_height <= 0 || problem.out_width <= 0) return cached;
-  const auto height = static_cast<double>(problem.out_height);
-  const auto width = static_cast<double>(problem.out_width);
-  const double tiles = std::ceil(height / 2) * std::ceil(width / 2);
-  return tiles * kTile + kStart + (cached ? 0.0 : kWeights) < height * width;
+  const double pixels = tiles * (large ? kLargeTile : kSmallTile) + kStart +
+                        (cached ? 0.0 : static_cast<double>(weight_bytes - 9));
+  return pixels / (height * width);
 }
 
 }  // namespace
@@ -41,12 +52,18 @@ KernelSpan<Kernel> kernels() {
 }
 
 const Kernel* select(const Problem& problem, IsaMask mask) {
-  if (!pays(problem)) return nullptr;
+  if (problem.depth < kMinDepth || problem.n < kMinColumns) return nullptr;
   const Isa direct = gemm_s8::select({0, problem.n, 9, problem.depth}, mask).isa;
-  const KernelSpan<Kernel> all = kernels();
-  const Kernel* const found = std::find_if(
-      all.begin(), all.end(), [&](const Kernel& kernel) { return kernel.isa == direct; });
-  return found != all.end() ? found : nullptr;
+  const Kernel* best = nullptr;
+  double least = 1;  // the direct one's
+  for (const Kernel& kernel : kernels()) {
+    if (kernel.isa != direct) continue;
+    const double its = cost(kernel, problem);
+    if (its >= least) continue;
+    least = its;
+    best = &kernel;
+  }
+  return best;
 }
 
 }  // namespace zeropoint::winograd_s8

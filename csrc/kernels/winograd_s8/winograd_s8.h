@@ -1,18 +1,29 @@
 // winograd_s8: convolutions of 3x3 with stride 1, by Winograd's minimal filtering in integers:
-// F(2x2, 3x3) of Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2015), 16
-// products where the definition has 36.
+// F(2x2, 3x3) and F(4x4, 3x3) of Lavin and Gray, "Fast Algorithms for Convolutional Neural
+// Networks" (2015), 16 and 36 products where the definition has 36 and 144.
 //
-//   4 * y = A^T [(G g G^T) * (B^T d B)] A
+//   s * y = A^T [(G g G^T) * (B^T d B)] A
 //
-//       2  0  0            1  0 -1  0           1  1  1  0
-//   G = 1  1  1     B^T =  0  1  1  0    A^T =  0  1 -1 -1
-//       1 -1  1            0 -1  1  0
-//       0  0  2            0  1  0 -1
+//               2  0  0            1  0 -1  0           1  1  1  0
+//   F(2x2): G = 1  1  1     B^T =  0  1  1  0    A^T =  0  1 -1 -1    s = 4
+//               1 -1  1            0 -1  1  0
+//               0  0  2            0  1  0 -1
 //
-// With G twice the usual one everything is an integer, and the sums are the convolution's times
-// four: exactly, so that the same bytes come out as from gemm_s8. A step of that sum may wrap
-// around; what has to fit int32 is 4 * sum(x * w), which it does up to kMaxDepth channels.
-// The products need 16 bits: where the CPU multiplies bytes four at a time, gemm_s8 is as fast.
+//                6  0  0            4  0 -5  0  1  0           1  1  1  1  1  0
+//               -4 -4 -4            0 -4 -4  1  1  0    A^T =  0  1 -1  2 -2  0
+//   F(4x4): G = -4  4 -4     B^T =  0  4 -4 -1  1  0           0  1  1  4  4  0
+//                1  2  4            0 -2 -1  2  1  0           0  1 -1  8 -8  3
+//                1 -2  4            0  2 -1 -2  1  0
+//                0  0  8            0  4  0 -5  0  1    s = 24 * 24
+//
+// Everything is an integer, and the sums are the convolution's times s, modulo 2^32: whatever they
+// pass through on the way may wrap around. 4 * y fits int32 up to kMaxDepthF2 channels. Of
+// 576 * y = 9 * 64 * y, the factor 9 has an inverse modulo 2^32, which leaves 64 * y: all of y
+// where it lies in an interval of less than 2^26, which it does up to kMaxDepthF4 channels. So the
+// same bytes come out as from gemm_s8.
+//
+// The products need 16 bits. Where the CPU multiplies bytes four at a time and adds them up in one
+// instruction, F(2x2) saves nothing: as many instructions as gemm_s8 (by count, not measured).
 #pragma once
 
 #include <cstddef>
@@ -25,26 +36,28 @@
 
 namespace zeropoint::winograd_s8 {
 
-// 4 * (9 * depth * 255 * 128) < 2^31
-inline constexpr int kMaxDepth = 1827;
+// 4 * (9 * depth * 255 * 128) < 2^31, and 9 * depth * 255 * 128 < 2^26
+inline constexpr int kMaxDepthF2 = 1827, kMaxDepthF4 = 228;
 
 struct PackArgs {
   const int8_t* weights = nullptr;    // [n][3][3][depth]
   const int32_t* bias = nullptr;      // [n], input zero point folded in, as in gemm_s8
   const float* multiplier = nullptr;  // [n]
   int n = 0;
-  int depth = 0;  // at most kMaxDepth
+  int depth = 0;  // at most the kernel's max_depth
 };
 
-// Four output pixels are a tile, numbered row by row; those of the last row and column may reach
-// over the edge.
+// Tiles of output pixels are numbered row by row; those of the last row and column may reach over
+// the edge.
 struct Image {
   int height = 0, width = 0;  // of the input
   int out_height = 0, out_width = 0;
   int pad_top = 0, pad_left = 0;
 
-  int tile_columns() const { return (out_width + 1) / 2; }
-  int64_t tiles() const { return int64_t{(out_height + 1) / 2} * tile_columns(); }
+  int tile_columns(int tile) const { return (out_width - 1) / tile + 1; }
+  int64_t tiles(int tile) const {
+    return int64_t{(out_height - 1) / tile + 1} * tile_columns(tile);
+  }
 };
 
 struct RunArgs {
@@ -63,8 +76,10 @@ struct RunArgs {
 };
 
 struct Kernel {
-  const char* name;  // winograd_s8_<mr>x<nr>_<isa>
+  const char* name;  // winograd_s8_<tile>x<tile>_<isa>
   Isa isa;
+  int tile;  // output pixels, in each direction
+  int max_depth;
   size_t (*packed_bytes)(int n, int depth);
   void (*pack)(const PackArgs&, void* packed);  // fills all packed_bytes()
   size_t (*scratch_bytes)(int depth);
@@ -80,7 +95,7 @@ struct Problem {
   int64_t out_height = 0, out_width = 0;
 };
 
-// The kernel of the level that gemm_s8 would use, where it is the faster of the two; else nullptr.
+// The fastest kernel of the level that gemm_s8 would use; nullptr where that is faster yet.
 // A pure function of its arguments.
 const Kernel* select(const Problem& problem, IsaMask mask);
 

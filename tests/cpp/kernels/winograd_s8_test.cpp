@@ -34,6 +34,8 @@ struct Case {
   int depth = 1, n = 1;
   int weight_lo = -128, weight_hi = 127;
   int act_lo = kActMin, act_hi = kActMax;
+  bool extremes = false;   // no values between the lowest and the highest
+  bool checkered = false;  // activations: squares of 2x2 pixels at either extreme
   int32_t bias = 1000;
   std::vector<float> multipliers = {1e-3f, 7.5e-3f, 0.05f};
   OutputClamp clamp;
@@ -61,6 +63,12 @@ void check(const winograd_s8::Kernel& kernel, const Case& c, Generator& g,
   Buffer<act_t> x(static_cast<size_t>(c.height * c.width) * depth), pad(depth);
   test::fill_random(x, g, c.act_lo, c.act_hi);
   test::fill_random(pad, g, c.act_lo, c.act_hi);
+  for (size_t i = 0; i < x.size(); ++i) {
+    const auto row = static_cast<int>(i / depth) / c.width;
+    const auto column = static_cast<int>(i / depth) % c.width;
+    const bool high = c.checkered ? ((row + 1) / 2 + (column + 1) / 2) % 2 == 0 : x[i] % 2 == 0;
+    if (c.checkered || c.extremes) x[i] = static_cast<act_t>(high ? c.act_hi : c.act_lo);
+  }
 
   reference::GemmS8 plain;
   plain.m = static_cast<int64_t>(pixels);
@@ -79,7 +87,9 @@ void check(const winograd_s8::Kernel& kernel, const Case& c, Generator& g,
     }
   }
   for (size_t i = 0; i < n * 9 * depth; ++i) {
-    plain.b.push_back(static_cast<int8_t>(uniform(g, c.weight_lo, c.weight_hi)));
+    const auto between = static_cast<int8_t>(uniform(g, c.weight_lo, c.weight_hi));
+    const auto extreme = static_cast<int8_t>(between % 2 == 0 ? c.weight_lo : c.weight_hi);
+    plain.b.push_back(c.extremes ? extreme : between);
   }
   for (size_t i = 0; i < n; ++i) {
     plain.bias.push_back(static_cast<int32_t>(uniform(g, -int64_t{c.bias}, c.bias)));
@@ -144,7 +154,7 @@ void check(const winograd_s8::Kernel& kernel, const Case& c, Generator& g,
     args.residual.clamp = residual.clamp;
   }
   cuts.insert(cuts.begin(), 0);
-  cuts.push_back(args.image.tiles());
+  cuts.push_back(args.image.tiles(kernel.tile));
   for (size_t i = 0; i + 1 < cuts.size(); ++i) {
     args.tile_begin = cuts[i];
     args.tile_end = cuts[i + 1];
@@ -186,8 +196,8 @@ Case square(int side, int depth, int n) {
 TEST_CASE("winograd_s8: images around whole tiles, every padding") {
   Generator g = test::generator("winograd images");
   for (const auto& kernel : runnable()) {
-    for (int height = 1; height <= 6; ++height) {
-      for (int width = 1; width <= 7; ++width) {
+    for (int height = 1; height <= 2 * kernel.tile + 2; ++height) {
+      for (int width = 1; width <= 2 * kernel.tile + 3; ++width) {
         for (const int pad : {0, 1, 2, 5}) {
           Case c = square(0, 9, 17);
           c.height = height;
@@ -211,10 +221,11 @@ TEST_CASE("winograd_s8: channels and columns around whole vectors") {
 TEST_CASE("winograd_s8: more tiles than are transformed at once, in any split") {
   Generator g = test::generator("winograd splits");
   for (const auto& kernel : runnable()) {
-    check(kernel, square(21, 16, 20), g);
-    check(kernel, square(21, 16, 20), g, {1, 2, 40, 40, 120});
-    check(kernel, square(14, 300, 20), g, {13});
-    check(kernel, square(13, 700, 20), g);
+    const int side = 10 * kernel.tile + 1;  // 121 tiles
+    check(kernel, square(side, 16, 20), g);
+    check(kernel, square(side, 16, 20), g, {1, 2, 40, 40, 120});
+    check(kernel, square(7 * kernel.tile, kernel.max_depth / 2, 20), g, {13});
+    check(kernel, square(5 * kernel.tile, std::min(kernel.max_depth, 700), 20), g);
   }
 }
 
@@ -222,7 +233,7 @@ TEST_CASE("winograd_s8: the largest sums") {
   Generator g = test::generator("winograd sums");
   for (const auto& kernel : runnable()) {
     for (const int weight : {-128, 127}) {
-      for (const int depth : {2, 3, 1000, winograd_s8::kMaxDepth}) {
+      for (const int depth : {2, 3, kernel.max_depth / 2, kernel.max_depth}) {
         Case c = square(4, depth, 16);
         c.weight_lo = c.weight_hi = weight;
         c.act_lo = c.act_hi = kActMax;
@@ -231,11 +242,19 @@ TEST_CASE("winograd_s8: the largest sums") {
         check(kernel, c, g);
       }
     }
-    // Each transform at its largest: signs that alternate along rows and columns.
-    Case c = square(6, winograd_s8::kMaxDepth, 16);
-    c.weight_lo = -128;
-    c.weight_hi = -127;
-    c.multipliers = {1e-7f};
+    // Transforms at their largest: of inputs, where signs alternate along rows and columns; of
+    // weights, where they are alike. And what else extremes may meet.
+    Case c = square(6, kernel.max_depth, 16);
+    c.multipliers = {1e-7f, 1e-4f};
+    c.extremes = true;
+    check(kernel, c, g);
+    c.checkered = true;
+    check(kernel, c, g);
+    c.weight_hi = -128;
+    check(kernel, c, g);
+    for (int& pad : c.pads) pad = 0;
+    check(kernel, c, g);
+    c.weight_lo = c.weight_hi = 127;
     check(kernel, c, g);
   }
 }
@@ -287,17 +306,28 @@ TEST_CASE("winograd_s8: selection is a pure function, of the level that multipli
     CHECK((chosen != nullptr) == (level.isa == Isa::avx2));
     if (chosen != nullptr) CHECK(chosen->isa == level.isa);
   }
-  const auto chooses = [](int n, int depth, int64_t height, int64_t width) {
-    return winograd_s8::select({n, depth, height, width}, isa_mask(Isa::avx2)) != nullptr;
+  // The side of the tiles; 0: none.
+  const auto chosen = [](int n, int depth, int64_t height, int64_t width) {
+    const winograd_s8::Kernel* kernel =
+        winograd_s8::select({n, depth, height, width}, isa_mask(Isa::avx2));
+    return kernel != nullptr ? kernel->tile : 0;
   };
 #if defined(__x86_64__)
-  CHECK(chooses(64, 64, -1, 0));  // sizes that are not known
-  CHECK_FALSE(chooses(512, 512, -1, -1));
-  CHECK_FALSE(chooses(512, 512, 7, 7));
-  CHECK_FALSE(chooses(64, 64, 1, 100));  // half of each tile over the edge
+  CHECK(chosen(64, 64, 56, 56) == 4);
+  CHECK(chosen(64, 64, -1, 0) == 4);  // sizes that are not known
+  CHECK(chosen(64, 64, 4, 4) == 2);   // a single large tile
+  CHECK(chosen(64, 64, 6, 6) == 2);   // half of large tiles over the edge
+  CHECK(chosen(256, 256, 14, 14) == 2);
+  CHECK(chosen(512, 512, -1, -1) == 0);
+  CHECK(chosen(512, 512, 7, 7) == 0);
+  CHECK(chosen(64, 64, 1, 100) == 0);  // half of each tile over the edge
+  // 9 * depth * 128 * 255 < 2^26, and a quarter of 2^31: 64 y and 4 y fit int32.
+  CHECK(chosen(64, 228, 56, 56) == 4);
+  CHECK(chosen(64, 229, 56, 56) == 2);
+  CHECK(chosen(64, 1827, 56, 56) == 2);
 #endif
-  CHECK_FALSE(chooses(64, winograd_s8::kMaxDepth + 1, 56, 56));
-  CHECK_FALSE(chooses(4, 64, 56, 56));
+  CHECK(chosen(64, 1828, 56, 56) == 0);
+  CHECK(chosen(4, 64, 56, 56) == 0);
 }
 
 }  // namespace
