@@ -48,7 +48,8 @@ const bool kRegistered = [] {
   for (const winograd_s8::Kernel& kernel : winograd_s8::kernels()) {
     if (!detected(kernel.isa)) continue;
     for (const Conv& layer : kConvLayers) {
-      if (layer.kernel != 3 || layer.stride != 1 || layer.channels > kernel.max_depth) continue;
+      if (layer.kernel != 3 || layer.stride != 1 || 9 * 128 * layer.channels > kernel.max_magnitude)
+        continue;
       add(kernel.name, layer.networks, conv_name(layer),
           [&kernel, &layer](benchmark::State& state) { run_winograd(state, kernel, layer); });
     }

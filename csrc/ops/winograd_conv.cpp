@@ -1,6 +1,8 @@
 #include "ops/winograd_conv.h"
 
 #include <algorithm>
+#include <cstdlib>
+#include <numeric>
 
 #include "kernels/winograd_s8/winograd_s8.h"
 #include "ops/conv_shape.h"
@@ -12,6 +14,18 @@ namespace {
 
 // Each piece of the work reads all the weights.
 constexpr int64_t kPiecePixels = 192;
+
+// The largest sum of |w| over the weights of a column.
+int64_t largest_magnitude(const LayerWeights<act_t>& weights) {
+  const size_t window = 9 * static_cast<size_t>(weights.depth);
+  const int8_t* w = weights.values.data();
+  int64_t largest = 0;
+  for (int n = 0; n < weights.n; ++n, w += window) {
+    const auto add = [](int64_t sum, int8_t value) { return sum + std::abs(int{value}); };
+    largest = std::max(largest, std::accumulate(w, w + window, int64_t{0}, add));
+  }
+  return largest;
+}
 
 class WinogradConv final : public Op {
  public:
@@ -162,6 +176,12 @@ std::unique_ptr<Op> make_winograd_conv(const NodeInfo& node, const LayerWeights<
     problem.out_width = y[2];
   }
   const winograd_s8::Kernel* kernel = winograd_s8::select(problem, context.isa);
+  problem.magnitude = int64_t{9} * 128 * weights.depth;
+  if (kernel != winograd_s8::select(problem, context.isa)) {
+    // It depends on the weights, which are read for nothing else where they are packed already.
+    problem.magnitude = largest_magnitude(weights);
+    kernel = winograd_s8::select(problem, context.isa);
+  }
   if (kernel == nullptr) return nullptr;
   return std::make_unique<WinogradConv>(node, shape, weights, *kernel, context);
 }

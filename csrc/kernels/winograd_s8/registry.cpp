@@ -31,7 +31,7 @@ double cost(const Kernel& kernel, const Problem& problem) {
   const int64_t weight_bytes = 2 * (kernel.tile + 2) * (kernel.tile + 2);
   const bool cached = weight_bytes * problem.depth * problem.n <= kMaxCachedBytes;
   const bool large = kernel.tile > 2;
-  if (problem.depth > kernel.max_depth || (large && tiles < kMinLargeTiles) ||
+  if (problem.magnitude > kernel.max_magnitude || (large && tiles < kMinLargeTiles) ||
       (!known && !cached)) {
     return std::numeric_limits<double>::infinity();
   }

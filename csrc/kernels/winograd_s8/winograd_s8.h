@@ -17,10 +17,10 @@
 //                0  0  8            0  4  0 -5  0  1    s = 24 * 24
 //
 // Everything is an integer, and the sums are the convolution's times s, modulo 2^32: whatever they
-// pass through on the way may wrap around. 4 * y fits int32 up to kMaxDepthF2 channels. Of
-// 576 * y = 9 * 64 * y, the factor 9 has an inverse modulo 2^32, which leaves 64 * y: all of y
-// where it lies in an interval of less than 2^26, which it does up to kMaxDepthF4 channels. So the
-// same bytes come out as from gemm_s8.
+// pass through on the way may wrap around. 4 * y has to fit int32. Of 576 * y = 9 * 64 * y, the
+// factor 9 has an inverse modulo 2^32, which leaves 64 * y: all of y where it lies in an interval
+// of less than 2^26, as wide as the sum of 255 * |w| is. So the same bytes come out as from
+// gemm_s8.
 //
 // The products need 16 bits. Where the CPU multiplies bytes four at a time and adds them up in one
 // instruction, F(2x2) saves nothing: as many instructions as gemm_s8 (by count, not measured).
@@ -36,15 +36,15 @@
 
 namespace zeropoint::winograd_s8 {
 
-// 4 * (9 * depth * 255 * 128) < 2^31, and 9 * depth * 255 * 128 < 2^26
-inline constexpr int kMaxDepthF2 = 1827, kMaxDepthF4 = 228;
+// Of a column's |w|, the largest sums: 4 * 255 * sum < 2^31, and 255 * sum < 2^26 - 2.
+inline constexpr int64_t kMaxMagnitudeF2 = 2105376, kMaxMagnitudeF4 = 263171;
 
 struct PackArgs {
-  const int8_t* weights = nullptr;    // [n][3][3][depth]
+  const int8_t* weights = nullptr;    // [n][3][3][depth], within the kernel's max_magnitude
   const int32_t* bias = nullptr;      // [n], input zero point folded in, as in gemm_s8
   const float* multiplier = nullptr;  // [n]
   int n = 0;
-  int depth = 0;  // at most the kernel's max_depth
+  int depth = 0;
 };
 
 // Tiles of output pixels are numbered row by row; those of the last row and column may reach over
@@ -78,8 +78,8 @@ struct RunArgs {
 struct Kernel {
   const char* name;  // winograd_s8_<tile>x<tile>_<isa>
   Isa isa;
-  int tile;  // output pixels, in each direction
-  int max_depth;
+  int tile;               // output pixels, in each direction
+  int64_t max_magnitude;  // the largest sum of a column's |w|
   size_t (*packed_bytes)(int n, int depth);
   void (*pack)(const PackArgs&, void* packed);  // fills all packed_bytes()
   size_t (*scratch_bytes)(int depth);
@@ -88,11 +88,12 @@ struct Kernel {
 
 KernelSpan<Kernel> kernels();
 
-// The convolution that is asked about; sizes of the output, 0 where they are not known.
+// The convolution that is asked about.
 struct Problem {
   int n = 0;
   int depth = 0;
-  int64_t out_height = 0, out_width = 0;
+  int64_t out_height = 0, out_width = 0;  // 0 where they are not known
+  int64_t magnitude = 0;                  // the largest sum of a column's |w|
 };
 
 // The fastest kernel of the level that gemm_s8 would use; nullptr where that is faster yet.

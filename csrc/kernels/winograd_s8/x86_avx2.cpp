@@ -316,14 +316,14 @@ struct Winograd {
     }
   }
 
-  static constexpr Kernel kernel(const char* name, int max_depth) {
-    return {name, Isa::avx2, kTile, max_depth, packed_bytes, pack, scratch_bytes, run};
+  static constexpr Kernel kernel(const char* name, int64_t max_magnitude) {
+    return {name, Isa::avx2, kTile, max_magnitude, packed_bytes, pack, scratch_bytes, run};
   }
 };
 
 constexpr Kernel kKernels[] = {
-    Winograd<F2>::kernel("winograd_s8_2x2_avx2", kMaxDepthF2),
-    Winograd<F4>::kernel("winograd_s8_4x4_avx2", kMaxDepthF4),
+    Winograd<F2>::kernel("winograd_s8_2x2_avx2", kMaxMagnitudeF2),
+    Winograd<F4>::kernel("winograd_s8_4x4_avx2", kMaxMagnitudeF4),
 };
 
 }  // namespace

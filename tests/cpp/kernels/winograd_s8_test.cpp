@@ -218,14 +218,19 @@ TEST_CASE("winograd_s8: channels and columns around whole vectors") {
   }
 }
 
+// Channels that the kernel takes, whatever the weights.
+int most_channels(const winograd_s8::Kernel& kernel) {
+  return static_cast<int>(kernel.max_magnitude / (9 * 128));
+}
+
 TEST_CASE("winograd_s8: more tiles than are transformed at once, in any split") {
   Generator g = test::generator("winograd splits");
   for (const auto& kernel : runnable()) {
     const int side = 10 * kernel.tile + 1;  // 121 tiles
     check(kernel, square(side, 16, 20), g);
     check(kernel, square(side, 16, 20), g, {1, 2, 40, 40, 120});
-    check(kernel, square(7 * kernel.tile, kernel.max_depth / 2, 20), g, {13});
-    check(kernel, square(5 * kernel.tile, std::min(kernel.max_depth, 700), 20), g);
+    check(kernel, square(7 * kernel.tile, most_channels(kernel) / 2, 20), g, {13});
+    check(kernel, square(5 * kernel.tile, std::min(most_channels(kernel), 700), 20), g);
   }
 }
 
@@ -233,7 +238,7 @@ TEST_CASE("winograd_s8: the largest sums") {
   Generator g = test::generator("winograd sums");
   for (const auto& kernel : runnable()) {
     for (const int weight : {-128, 127}) {
-      for (const int depth : {2, 3, kernel.max_depth / 2, kernel.max_depth}) {
+      for (const int depth : {2, 3, most_channels(kernel) / 2, most_channels(kernel)}) {
         Case c = square(4, depth, 16);
         c.weight_lo = c.weight_hi = weight;
         c.act_lo = c.act_hi = kActMax;
@@ -244,7 +249,7 @@ TEST_CASE("winograd_s8: the largest sums") {
     }
     // Transforms at their largest: of inputs, where signs alternate along rows and columns; of
     // weights, where they are alike. And what else extremes may meet.
-    Case c = square(6, kernel.max_depth, 16);
+    Case c = square(6, most_channels(kernel), 16);
     c.multipliers = {1e-7f, 1e-4f};
     c.extremes = true;
     check(kernel, c, g);
@@ -256,6 +261,13 @@ TEST_CASE("winograd_s8: the largest sums") {
     check(kernel, c, g);
     c.weight_lo = c.weight_hi = 127;
     check(kernel, c, g);
+    // More channels, of smaller weights.
+    c.depth = 1500;
+    c.weight_hi = static_cast<int>(std::min<int64_t>(127, kernel.max_magnitude / (9 * 1500)));
+    for (const int lowest : {c.weight_hi, -c.weight_hi}) {
+      c.weight_lo = lowest;
+      check(kernel, c, g);
+    }
   }
 }
 
@@ -307,9 +319,9 @@ TEST_CASE("winograd_s8: selection is a pure function, of the level that multipli
     if (chosen != nullptr) CHECK(chosen->isa == level.isa);
   }
   // The side of the tiles; 0: none.
-  const auto chosen = [](int n, int depth, int64_t height, int64_t width) {
+  const auto chosen = [](int n, int depth, int64_t height, int64_t width, int64_t magnitude = 0) {
     const winograd_s8::Kernel* kernel =
-        winograd_s8::select({n, depth, height, width}, isa_mask(Isa::avx2));
+        winograd_s8::select({n, depth, height, width, magnitude}, isa_mask(Isa::avx2));
     return kernel != nullptr ? kernel->tile : 0;
   };
 #if defined(__x86_64__)
@@ -321,12 +333,12 @@ TEST_CASE("winograd_s8: selection is a pure function, of the level that multipli
   CHECK(chosen(512, 512, -1, -1) == 0);
   CHECK(chosen(512, 512, 7, 7) == 0);
   CHECK(chosen(64, 64, 1, 100) == 0);  // half of each tile over the edge
-  // 9 * depth * 128 * 255 < 2^26, and a quarter of 2^31: 64 y and 4 y fit int32.
-  CHECK(chosen(64, 228, 56, 56) == 4);
-  CHECK(chosen(64, 229, 56, 56) == 2);
-  CHECK(chosen(64, 1827, 56, 56) == 2);
+  // 64 y and 4 y fit int32.
+  CHECK(chosen(64, 512, 56, 56, ((1 << 26) - 2) / 255 - 1) == 4);
+  CHECK(chosen(64, 512, 56, 56, (1 << 26) / 255 + 1) == 2);
+  CHECK(chosen(64, 2000, 56, 56, ((int64_t{1} << 31) - 1) / (4 * 255)) == 2);
 #endif
-  CHECK(chosen(64, 1828, 56, 56) == 0);
+  CHECK(chosen(64, 2000, 56, 56, (int64_t{1} << 31) / (4 * 255) + 1) == 0);
   CHECK(chosen(4, 64, 56, 56) == 0);
 }
 

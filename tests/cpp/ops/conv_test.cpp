@@ -25,6 +25,8 @@ struct Layer {
   std::array<int64_t, 2> output_padding{0, 0};
   bool asymmetric_weights = false, per_channel = true, with_bias = true, clipped = false;
   bool constant_input = false;
+  bool largest_weights = false;       // 127 or -127
+  const char* avx2_kernel = nullptr;  // that this level shall choose
 
   std::string note() const {
     std::string s = transposed ? "conv_transpose2d" : "conv2d";
@@ -124,6 +126,9 @@ void run_everywhere(const NodeInfo& node, const Layer& l, const T* x, const Chec
       const auto count = static_cast<size_t>(outputs[0].elements());
       Buffer<T> y(count, T(77));
       const std::unique_ptr<Plan> plan = op->plan(inputs, outputs);
+      if (l.avx2_kernel != nullptr) {
+        CHECK((std::string(plan->kernel) == l.avx2_kernel) == (level == Isa::avx2));
+      }
       AlignedBuffer scratch(plan->scratch_bytes);
       RunContext context{pool, scratch.data()};
       std::vector<const void*> in(node.inputs.size(), nullptr);
@@ -146,6 +151,7 @@ void check_int8(const Layer& l, std::mt19937_64& g) {
   };
   for (auto& v : w) {
     v = static_cast<int8_t>(l.asymmetric_weights ? zero_point() : uniform(g, -127, 127));
+    if (l.largest_weights) v = v < 0 ? -127 : 127;
   }
   std::vector<int32_t> bias(static_cast<size_t>(l.out));
   for (auto& v : bias) v = static_cast<int32_t>(uniform(g, -20000, 20000));
@@ -153,6 +159,7 @@ void check_int8(const Layer& l, std::mt19937_64& g) {
   ValueInfo vx = activation("x", DType::s8, 0.05f, static_cast<int32_t>(uniform(g, -128, 127)));
   const float sy = 0.02f * std::sqrt(static_cast<float>(taps * depth));
   ValueInfo vy = activation("y", DType::s8, sy, static_cast<int32_t>(uniform(g, -128, 127)));
+  vy.shape = Shape{l.images, l.output(0), l.output(1), l.out};
   ValueInfo vw = constant("w", DType::s8,
                           Shape{l.out, l.window.kernel[0], l.window.kernel[1], depth}, w.data());
   const auto channels = static_cast<size_t>(l.per_channel ? l.out : 1);
@@ -301,6 +308,7 @@ TEST_CASE("conv2d: the forms that networks use") {
   check_both(layer(1, 15, 3, 20, 7, 2, 3), g);
   check_both(layer(1, 8, 3, 16, 3, 1, 0), g);   // row-merged without a copy
   check_both(layer(2, 71, 3, 33, 7, 2, 3), g);  // windows in one piece: bands of rows, odd edges
+  check_both(layer(1, 37, 3, 32, 3, 2, 1), g);  // so on AVX2
   check_both(layer(1, 20, 3, 64, 3, 3, 0), g);  // windows that share no rows
   check_both(layer(2, 9, 5, 64, 5, 1, 4), g);   // padding almost as wide as the window
   check_both(layer(1, 10, 1, 70, 5, 4, 2), g);
@@ -320,6 +328,29 @@ TEST_CASE("conv2d: the forms that networks use") {
   Layer multiplier = layer(1, 6, 8, 24, 3, 1, 1);  // depthwise with a multiplier of 3
   multiplier.groups = 8;
   check_both(multiplier, g);
+}
+
+TEST_CASE("conv2d: 3x3 with stride 1 by Winograd's minimal filtering") {
+  auto g = test::generator("conv winograd");
+  Layer l = layer(2, 21, 24, 40, 3, 1, 1);
+  l.avx2_kernel = "winograd_s8_4x4_avx2";
+  check_int8(l, g);
+  l.window.pads = {0, 2, 1, 0};
+  l.clipped = true;
+  check_int8(l, g);
+  l = layer(1, 6, 24, 40, 3, 1, 1);
+  l.avx2_kernel = "winograd_s8_2x2_avx2";
+  check_int8(l, g);
+  // The weights decide whether their sums might need more than 26 bits.
+  l = layer(1, 20, 256, 8, 3, 1, 1);
+  l.avx2_kernel = "winograd_s8_4x4_avx2";
+  check_int8(l, g);
+  l.largest_weights = true;
+  l.avx2_kernel = "winograd_s8_2x2_avx2";
+  check_int8(l, g);
+  l = layer(1, 20, 24, 40, 3, 2, 1);
+  l.avx2_kernel = "gemm_s8_6x16_avx2";
+  check_int8(l, g);
 }
 
 TEST_CASE("conv2d: random shapes") {
