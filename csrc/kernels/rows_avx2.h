@@ -7,7 +7,7 @@
 #include <cstdint>
 
 #include "kernels/epilogue_avx2.h"
-#include "kernels/gemm_s8/gemm_s8.h"
+#include "kernels/residual.h"
 #include "quant/requantize.h"
 
 #if defined(__clang__)
@@ -35,11 +35,11 @@ struct RowOutput {
   float hi;  // qmax - zero_point
   int zero_point;
   OutputClamp clamp;
-  float lo;                           // qmin - zero_point: for residuals
-  const gemm_s8::Residual* residual;  // nullptr: none
-  float biased_zero;                  // 2^23 + the residual's zero point
+  float lo;                  // qmin - zero_point: for residuals
+  const Residual* residual;  // nullptr: none
+  float biased_zero;         // 2^23 + the residual's zero point
 
-  RowOutput(const OutputClamp& out, const gemm_s8::Residual& added)
+  RowOutput(const OutputClamp& out, const Residual& added)
       : hi(static_cast<float>(out.qmax - out.zero_point)),
         zero_point(out.zero_point),
         clamp(out),
@@ -119,7 +119,7 @@ ZEROPOINT_INLINE __m256i scale_row(const __m256i* acc, const float* multiplier,
 // One row's sums, requantized and added to 16 bytes of the residual -> s16 with the second zero
 // point, in the order of scale_row.
 ZEROPOINT_INLINE __m256i add_row(const __m256i* acc, const float* multiplier, const RowOutput& out,
-                                 const gemm_s8::Residual& residual, __m128i other) {
+                                 const Residual& residual, __m128i other) {
   const __m256 lo = _mm256_set1_ps(out.lo), hi = _mm256_set1_ps(out.hi);
   const __m256 biased_zero = _mm256_set1_ps(out.biased_zero);
   __m256i q[2];

@@ -218,7 +218,7 @@ class GemmConv<T, Y>::ConvPlan final : public Plan {
         rows.depth = op_.row_merged_ ? op_.block_depth_ : block_depth(b);
         if constexpr (std::is_same_v<Y, act_t>) {
           if (add_.input != 0) {
-            gemm_s8::Residual residual = add_.residual;
+            Residual residual = add_.residual;
             residual.data = static_cast<const act_t*>(inputs[add_.input]) + image * y_image_ +
                             b * static_cast<size_t>(op_.block_n_);
             residual.stride = op_.shape_.out_channels;

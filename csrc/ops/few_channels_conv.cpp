@@ -160,7 +160,7 @@ class FewChannelsConv final : public Op {
       const int64_t n = op_.shape_.out_channels;
       const int64_t band = slides_ ? kBandRows : 1;
       act_t* const strip = reinterpret_cast<act_t*>(scratch + gemm_bytes_);
-      gemm_s8::Residual added = add_.residual;
+      Residual added = add_.residual;
       Rows<act_t> rows;
       rows.stride = window.strides[1] * group_;
       rows.taps = 1;

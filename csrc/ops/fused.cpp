@@ -84,12 +84,12 @@ ResidualArithmetic residual_arithmetic(const ValueInfo& output, const ValueInfo&
                                        const NodeInfo& add) {
   ResidualArithmetic result;
   const float scale = add.output().quant.scale;
-  gemm_s8::Residual& residual = result.residual;
+  Residual& residual = result.residual;
   residual.multiplier_c = output.quant.scale / scale;
   residual.multiplier = other.quant.scale / scale;
   residual.zero_point = other.quant.zero_point;
   residual.clamp = fused_clamp(add);
-  const auto small = [](float m) { return std::fabs(m) < gemm_s8::Residual::kMaxMultiplier; };
+  const auto small = [](float m) { return std::fabs(m) < Residual::kMaxMultiplier; };
   result.representable = output.quantized && other.quantized && add.output().quantized &&
                          small(residual.multiplier_c) && small(residual.multiplier);
   return result;

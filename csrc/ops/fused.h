@@ -5,15 +5,15 @@
 #include <cstddef>
 #include <memory>
 
-#include "kernels/gemm_s8/gemm_s8.h"
+#include "kernels/residual.h"
 #include "ops/op.h"
 
 namespace zeropoint {
 
 // The add at the end of a fused node, as a layer's plan takes it.
 struct FusedAdd {
-  size_t input = 0;            // of the fused node: the other operand; 0: there is no add
-  gemm_s8::Residual residual;  // `data` and `stride` are set when it runs
+  size_t input = 0;   // of the fused node: the other operand; 0: there is no add
+  Residual residual;  // `data` and `stride` are set when it runs
 };
 
 // What the kernels need to add `other` to a layer's `output`, giving the add's own output; data is
@@ -21,7 +21,7 @@ struct FusedAdd {
 // apart.
 struct ResidualArithmetic {
   bool representable = false;
-  gemm_s8::Residual residual;
+  Residual residual;
 };
 ResidualArithmetic residual_arithmetic(const ValueInfo& output, const ValueInfo& other,
                                        const NodeInfo& add);

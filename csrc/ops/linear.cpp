@@ -97,7 +97,7 @@ class Linear final : public Op {
       rows.depth = op_.depth_;
       if constexpr (std::is_same_v<Y, act_t>) {
         if (add_.input != 0) {
-          gemm_s8::Residual residual = add_.residual;
+          Residual residual = add_.residual;
           residual.data = static_cast<const act_t*>(inputs[add_.input]);
           residual.stride = op_.gemm_.n();
           run_parallel(op_.gemm_, rows, static_cast<Y*>(outputs[0]), op_.gemm_.n(), rows_,

@@ -17,7 +17,7 @@ PackedGemm<act_t>::PackedGemm(const GemmSize& size, const OutputClamp& clamp,
 
 void PackedGemm<act_t>::run(const Rows<act_t>& a, act_t* c, ptrdiff_t c_stride, int64_t m_begin,
                             int64_t m_end, int n_begin, int n_end, void* scratch,
-                            const gemm_s8::Residual& residual) const {
+                            const Residual& residual) const {
   gemm_s8::RunArgs args;
   args.c = c;
   args.clamp = clamp_;
@@ -118,7 +118,7 @@ void run_parallel(const PackedGemm<T>& gemm, const Rows<T>& a, Y* c, ptrdiff_t c
 }
 
 void run_parallel(const PackedGemm<act_t>& gemm, const Rows<act_t>& a, act_t* c, ptrdiff_t c_stride,
-                  int64_t m, ThreadPool& pool, void* scratch, const gemm_s8::Residual& residual) {
+                  int64_t m, ThreadPool& pool, void* scratch, const Residual& residual) {
   split(gemm, a, m, pool, scratch,
         [&](int64_t m_begin, int64_t m_end, int n_begin, int n_end, void* own) {
           gemm.run(a, c, c_stride, m_begin, m_end, n_begin, n_end, own, residual);

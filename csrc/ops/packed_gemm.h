@@ -36,8 +36,7 @@ class PackedGemm<act_t> {
 
   // Computes rows [m_begin, m_end) and columns [n_begin, n_end) of C.
   void run(const Rows<act_t>& a, act_t* c, ptrdiff_t c_stride, int64_t m_begin, int64_t m_end,
-           int n_begin, int n_end, void* scratch,
-           const gemm_s8::Residual& residual = gemm_s8::Residual{}) const;
+           int n_begin, int n_end, void* scratch, const Residual& residual = Residual{}) const;
   // The same, raw accumulators.
   void run(const Rows<act_t>& a, int32_t* c, ptrdiff_t c_stride, int64_t m_begin, int64_t m_end,
            int n_begin, int n_end, void* scratch) const;
@@ -97,7 +96,7 @@ void run_parallel(const PackedGemm<T>& gemm, const Rows<T>& a, Y* c, ptrdiff_t c
                   ThreadPool& pool, void* scratch);
 // The same, and adds a residual.
 void run_parallel(const PackedGemm<act_t>& gemm, const Rows<act_t>& a, act_t* c, ptrdiff_t c_stride,
-                  int64_t m, ThreadPool& pool, void* scratch, const gemm_s8::Residual& residual);
+                  int64_t m, ThreadPool& pool, void* scratch, const Residual& residual);
 
 extern template void run_parallel(const PackedGemm<act_t>&, const Rows<act_t>&, act_t*, ptrdiff_t,
                                   int64_t, ThreadPool&, void*);

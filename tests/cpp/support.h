@@ -1,4 +1,5 @@
-// What the C++ tests share: a printed seed, random fills, and a count of the ISA levels exercised.
+// What the C++ tests share: a printed seed, random fills, kernels that run here, and a count of the
+// ISA levels exercised.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -12,6 +13,8 @@
 
 #include "base/aligned_buffer.h"
 #include "cpu/isa.h"
+#include "kernels/registry.h"
+#include "quant/requantize.h"
 
 namespace zeropoint::test {
 
@@ -60,6 +63,31 @@ class Buffer {
 template <typename T>
 void fill_random(Buffer<T>& b, std::mt19937_64& g, int64_t lo, int64_t hi) {
   for (size_t i = 0; i < b.size(); ++i) b[i] = static_cast<T>(uniform(g, lo, hi));
+}
+
+inline bool runs_here(Isa isa) {
+  for (Isa level : detected_isa_levels()) {
+    if (level == isa) return true;
+  }
+  return false;
+}
+
+// The kernels of a family that this CPU can run.
+template <typename Kernel>
+std::vector<Kernel> runnable(const KernelSpan<Kernel>& kernels) {
+  std::vector<Kernel> found;
+  for (const Kernel& kernel : kernels) {
+    if (runs_here(kernel.isa)) found.push_back(kernel);
+  }
+  return found;
+}
+
+inline OutputClamp random_clamp(std::mt19937_64& g) {
+  OutputClamp clamp;
+  clamp.zero_point = static_cast<int32_t>(uniform(g, kActMin, kActMax));
+  clamp.qmin = static_cast<int32_t>(uniform(g, kActMin, kActMax));
+  clamp.qmax = static_cast<int32_t>(uniform(g, clamp.qmin, kActMax));
+  return clamp;
 }
 
 // Levels that add int8 dot products and nothing else: most families have no kernels of their own

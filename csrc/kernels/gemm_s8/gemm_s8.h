@@ -16,6 +16,7 @@
 #include "cpu/isa.h"
 #include "kernels/indirection.h"
 #include "kernels/registry.h"
+#include "kernels/residual.h"
 #include "quant/requantize.h"
 
 namespace zeropoint::gemm_s8 {
@@ -38,20 +39,6 @@ struct PackArgs {
   // Hints: a kernel may pack otherwise for them, but then runs all the same.
   bool once = false;  // for one run only: packing should cost little
   int64_t m = 0;      // rows of A in a run; 0 when not known
-};
-
-// A second addend of the output: what is stored is add(c, residual), zeropoint::add of the result c
-// that the product alone would have stored.
-struct Residual {
-  const act_t* data = nullptr;  // row m starts at data + m * stride; nullptr: nothing is added
-  ptrdiff_t stride = 0;
-  int32_t zero_point = 0;
-  // The two multipliers of zeropoint::add, below kMaxMultiplier in magnitude.
-  float multiplier_c = 0.0f, multiplier = 0.0f;
-  OutputClamp clamp;  // of the sum
-
-  // Keeps sums far from where a conversion to int32 would overflow.
-  static constexpr float kMaxMultiplier = 1e6f;
 };
 
 struct RunArgs {

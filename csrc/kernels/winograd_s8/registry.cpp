@@ -2,6 +2,7 @@
 #include <limits>
 #include <vector>
 
+#include "kernels/gemm_s8/gemm_s8.h"
 #include "kernels/join.h"
 #include "kernels/winograd_s8/winograd_s8_kernels.h"
 

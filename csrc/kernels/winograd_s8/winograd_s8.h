@@ -30,8 +30,8 @@
 #include <cstdint>
 
 #include "cpu/isa.h"
-#include "kernels/gemm_s8/gemm_s8.h"
 #include "kernels/registry.h"
+#include "kernels/residual.h"
 #include "quant/requantize.h"
 
 namespace zeropoint::winograd_s8 {
@@ -70,7 +70,8 @@ struct RunArgs {
   act_t* c = nullptr;  // output pixel p at c + p * c_stride
   ptrdiff_t c_stride = 0;
   OutputClamp clamp;
-  gemm_s8::Residual residual;  // as in gemm_s8; c may be the residual itself
+  // An element is read before it is stored by the same thread, so c may be the residual itself.
+  Residual residual;
   int64_t tile_begin = 0, tile_end = 0;
   void* scratch = nullptr;  // scratch_bytes() of the kernel, 64-byte aligned, one per thread
 };

@@ -268,7 +268,7 @@ struct Winograd {
 
     void run() const {
       if (out.residual != nullptr) {
-        const gemm_s8::Residual& residual = *out.residual;
+        const Residual& residual = *out.residual;
         store<false>(residual.clamp, [&](const __m256i(&acc)[2], ptrdiff_t pixel) ZEROPOINT_LAMBDA {
           return add_row(acc, header.multiplier, out, residual,
                          load_row(residual.data + pixel * residual.stride + n0, columns));

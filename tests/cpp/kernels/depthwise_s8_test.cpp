@@ -172,13 +172,6 @@ OutputClamp random_clamp(std::mt19937_64& g) {
   return clamp;
 }
 
-bool runs_here(Isa isa) {
-  for (Isa level : detected_isa_levels()) {
-    if (level == isa) return true;
-  }
-  return false;
-}
-
 // Runs every kernel that this CPU can on [begin, end) and compares all of y, the bytes between and
 // outside of the pixels included.
 std::set<Isa> check_all_kernels(std::mt19937_64& g, const Layer& layer, const Input& in,
@@ -198,7 +191,7 @@ std::set<Isa> check_all_kernels(std::mt19937_64& g, const Layer& layer, const In
 
   std::set<Isa> exercised;
   for (const depthwise_s8::Kernel& kernel : depthwise_s8::kernels()) {
-    if (!runs_here(kernel.isa)) continue;
+    if (!test::runs_here(kernel.isa)) continue;
     if (kernel.applies && !kernel.applies({layer.taps, layer.channels})) continue;
     exercised.insert(kernel.isa);
     const size_t bytes = kernel.packed_bytes(layer.taps, layer.channels);
@@ -256,7 +249,7 @@ std::set<Isa> check_grid_kernels(std::mt19937_64& g, const Layer& layer, const G
 
   std::set<Isa> exercised;
   for (const depthwise_s8::Kernel& kernel : depthwise_s8::kernels()) {
-    if (!kernel.takes_grid || !runs_here(kernel.isa)) continue;
+    if (!kernel.takes_grid || !test::runs_here(kernel.isa)) continue;
     if (!kernel.applies({layer.taps, layer.channels, geo.kernel, geo.stride})) continue;
     exercised.insert(kernel.isa);
     const size_t bytes = kernel.packed_bytes(layer.taps, layer.channels);
@@ -317,7 +310,7 @@ TEST_CASE("depthwise_s8: square windows over an image") {
   }
   // A level without a kernel of its own runs the offset tables, which other tests cover.
   for (const depthwise_s8::Kernel& kernel : depthwise_s8::kernels()) {
-    if (kernel.takes_grid && runs_here(kernel.isa)) CHECK(exercised.count(kernel.isa) == 1);
+    if (kernel.takes_grid && test::runs_here(kernel.isa)) CHECK(exercised.count(kernel.isa) == 1);
   }
 }
 

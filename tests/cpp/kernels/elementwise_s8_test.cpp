@@ -21,13 +21,6 @@ std::unique_ptr<T[]> owned(int64_t n) {
 const int64_t kLengths[] = {0,  1,  2,  7,  8,  9,  15, 16,  17,  31,  32,
                             33, 47, 63, 64, 65, 95, 96, 127, 128, 129, 1000};
 
-bool runs_here(Isa isa) {
-  for (Isa level : detected_isa_levels()) {
-    if (level == isa) return true;
-  }
-  return false;
-}
-
 OutputClamp random_clamp(std::mt19937_64& g) {
   OutputClamp clamp;
   clamp.zero_point = static_cast<int32_t>(test::uniform(g, kActMin, kActMax));
@@ -49,7 +42,7 @@ template <typename Function, typename Args, typename T>
 std::set<Isa> check_kernels(Function function, Args args, const T* expected, const char* what) {
   std::set<Isa> exercised;
   for (const elementwise_s8::Kernel& kernel : elementwise_s8::kernels()) {
-    if (!runs_here(kernel.isa)) continue;
+    if (!test::runs_here(kernel.isa)) continue;
     exercised.insert(kernel.isa);
     auto y = owned<T>(args.n);
     args.y = y.get();
@@ -84,7 +77,7 @@ std::set<Isa> check_binary(std::mt19937_64& g, elementwise_s8::BinaryArgs args) 
 
   if (args.a_step == 1) {
     for (const Kernel& kernel : elementwise_s8::kernels()) {
-      if (!runs_here(kernel.isa)) continue;
+      if (!test::runs_here(kernel.isa)) continue;
       INFO(test::seed_note() << ", kernel " << kernel.name << ", in place, n " << args.n);
       auto y = owned<act_t>(args.n);
       const auto bytes = static_cast<size_t>(args.n);
@@ -202,7 +195,7 @@ TEST_CASE("elementwise_s8: lookup in place") {
   const std::vector<act_t> table = random_run(g, 256);
   const std::vector<act_t> x = random_run(g, 333);
   for (const elementwise_s8::Kernel& kernel : elementwise_s8::kernels()) {
-    if (!runs_here(kernel.isa)) continue;
+    if (!test::runs_here(kernel.isa)) continue;
     std::vector<act_t> y = x;
     kernel.lookup({y.data(), table.data(), y.data(), 333});
     bool same = true;
@@ -249,7 +242,7 @@ TEST_CASE("elementwise_s8: quantize rounds exact halves to even") {
   for (int round = 0; round < 4; ++round) check_quantize(x, scale, random_clamp(g));
   // And by an independent rule for a few.
   for (const elementwise_s8::Kernel& kernel : elementwise_s8::kernels()) {
-    if (!runs_here(kernel.isa)) continue;
+    if (!test::runs_here(kernel.isa)) continue;
     const float halves[] = {0.5f, 1.5f, 2.5f, -0.5f, -1.5f, -2.5f};
     const int even[] = {0, 2, 2, 0, -2, -2};
     act_t y[6];

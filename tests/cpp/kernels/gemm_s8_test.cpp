@@ -13,19 +13,12 @@ namespace zeropoint {
 namespace {
 
 using test::Buffer;
+using test::random_clamp;
+using test::runnable;
 using test::uniform;
 using Generator = std::mt19937_64;
 
 constexpr act_t kCanary = 0x5A;
-
-std::vector<gemm_s8::Kernel> runnable() {
-  const std::vector<Isa> levels = detected_isa_levels();
-  std::vector<gemm_s8::Kernel> found;
-  for (const gemm_s8::Kernel& kernel : gemm_s8::kernels()) {
-    if (std::count(levels.begin(), levels.end(), kernel.isa) != 0) found.push_back(kernel);
-  }
-  return found;
-}
 
 struct Case {
   int64_t m = 1;
@@ -251,18 +244,10 @@ void check(const gemm_s8::Kernel& kernel, const Case& c, Generator& g,
   }
 }
 
-OutputClamp random_clamp(Generator& g) {
-  OutputClamp clamp;
-  clamp.zero_point = static_cast<int32_t>(uniform(g, kActMin, kActMax));
-  clamp.qmin = static_cast<int32_t>(uniform(g, kActMin, kActMax));
-  clamp.qmax = static_cast<int32_t>(uniform(g, clamp.qmin, kActMax));
-  return clamp;
-}
-
 TEST_CASE("gemm_s8: every ISA level has a kernel that runs") {
   std::set<Isa> exercised;
   Generator g = test::generator("gemm_s8 levels");
-  for (const gemm_s8::Kernel& kernel : runnable()) {
+  for (const gemm_s8::Kernel& kernel : runnable(gemm_s8::kernels())) {
     Case c;
     c.m = 7;
     c.n = 70;
@@ -297,7 +282,7 @@ TEST_CASE("gemm_s8: every tile height and panel width") {
   Generator g = test::generator("gemm_s8 tiles");
   const int widths[] = {1,  2,  8,  15, 16, 17, 24, 31,  32,  33,  47,  48,
                         49, 63, 64, 65, 80, 96, 97, 127, 128, 129, 191, 193};
-  for (const gemm_s8::Kernel& kernel : runnable()) {
+  for (const gemm_s8::Kernel& kernel : runnable(gemm_s8::kernels())) {
     for (int64_t m = 1; m <= 33; ++m) {
       for (int n : widths) {
         Case c;
@@ -323,7 +308,7 @@ TEST_CASE("gemm_s8: every tile height and panel width") {
 
 TEST_CASE("gemm_s8: depth around multiples, one tap and several, with padding rows") {
   Generator g = test::generator("gemm_s8 depth");
-  for (const gemm_s8::Kernel& kernel : runnable()) {
+  for (const gemm_s8::Kernel& kernel : runnable(gemm_s8::kernels())) {
     for (int depth : {1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 21, 31, 32, 33, 63, 64, 65, 127, 129}) {
       for (int taps : {1, 2, 7, 9}) {
         for (int64_t m : {1, 4, 13}) {
@@ -344,7 +329,7 @@ TEST_CASE("gemm_s8: depth around multiples, one tap and several, with padding ro
 
 TEST_CASE("gemm_s8: extreme weights and activations stay exact") {
   Generator g = test::generator("gemm_s8 extremes");
-  for (const gemm_s8::Kernel& kernel : runnable()) {
+  for (const gemm_s8::Kernel& kernel : runnable(gemm_s8::kernels())) {
     for (int weight : {127, -127, -128, 0}) {
       for (int act : {kActMin, kActMax}) {
         for (int depth : {1, 2, 64, 513}) {
@@ -380,7 +365,7 @@ TEST_CASE("gemm_s8: sums of few products at the edge of 16 bits") {
   const int weights[][2] = {{31, 33},     {-33, -31}, {63, 65},   {-65, -63},
                             {-33, 33},    {-65, 65},  {126, 127}, {-128, -126},
                             {-128, -128}, {-128, 1},  {0, 127},   {-20, 20}};
-  for (const gemm_s8::Kernel& kernel : runnable()) {
+  for (const gemm_s8::Kernel& kernel : runnable(gemm_s8::kernels())) {
     for (const auto& [lo, hi] : weights) {
       for (int act : {kActMin, kActMax, -1}) {
         for (int depth : {2, 4, 7, 8, 32, 260}) {
@@ -403,7 +388,7 @@ TEST_CASE("gemm_s8: sums at the very edge of int32") {
   Generator g = test::generator("gemm_s8 bound");
   // The longest K for which K * |w| * max|act| stays within int32.
   const int largest = std::max(kActMax, -kActMin);
-  for (const gemm_s8::Kernel& kernel : runnable()) {
+  for (const gemm_s8::Kernel& kernel : runnable(gemm_s8::kernels())) {
     for (int weight : {127, -128}) {
       Case c;
       c.m = 5;
@@ -433,7 +418,7 @@ TEST_CASE("gemm_s8: ties, huge and tiny multipliers, clamps that narrow") {
       {-0.5f, -1e-2f, -1e30f},         // a negative scale is not useful, but defined
       {1.0f / 3.0f, 0.0039215689f, 0.1f},
   };
-  for (const gemm_s8::Kernel& kernel : runnable()) {
+  for (const gemm_s8::Kernel& kernel : runnable(gemm_s8::kernels())) {
     for (const std::vector<float>& multipliers : families) {
       for (int repeat = 0; repeat < 12; ++repeat) {
         Case c;
@@ -459,7 +444,7 @@ TEST_CASE("gemm_s8: moderate sums, which multipliers take beyond int32") {
   // Kernels that prove bounds when they pack must not prove too much. Each multiplier has layers of
   // its own, so that no other column forbids what one allows.
   Generator g = test::generator("gemm_s8 beyond int32");
-  for (const gemm_s8::Kernel& kernel : runnable()) {
+  for (const gemm_s8::Kernel& kernel : runnable(gemm_s8::kernels())) {
     for (float multiplier : {0.99999994f, 255.99998f, 256.0f, 300.0f, 1e4f, 1e9f, 9e29f, -1e4f}) {
       for (int32_t bias : {1 << 10, (1 << 23) - 1, 1 << 24}) {
         for (int32_t zero_point : {kActMin, kActMin + 1, kActMax}) {
@@ -479,12 +464,12 @@ TEST_CASE("gemm_s8: moderate sums, which multipliers take beyond int32") {
 
 TEST_CASE("gemm_s8: residuals, apart and in place") {
   Generator g = test::generator("gemm_s8 residual");
-  const float limit = gemm_s8::Residual::kMaxMultiplier * 0.999f;
+  const float limit = Residual::kMaxMultiplier * 0.999f;
   const float pairs[][2] = {{0.75f, 0.6f},   {1.0f, 1.0f},  {0.5f, 0.5f},   {1e-3f, 2.0f},
                             {-1.0f, 0.25f},  {0.0f, 0.0f},  {1e-40f, 3.7f}, {limit, limit},
                             {limit, -limit}, {0.51f, -1.3f}};
   const int widths[] = {1, 15, 16, 17, 31, 32, 33, 47, 48, 49, 63, 64, 65, 100, 128, 161, 200};
-  for (const gemm_s8::Kernel& kernel : runnable()) {
+  for (const gemm_s8::Kernel& kernel : runnable(gemm_s8::kernels())) {
     for (int64_t m = 1; m <= 20; ++m) {
       for (int n : widths) {
         Case c;
@@ -511,7 +496,7 @@ TEST_CASE("gemm_s8: residuals, apart and in place") {
 
 TEST_CASE("gemm_s8: blocks computed separately make up the whole") {
   Generator g = test::generator("gemm_s8 blocks");
-  for (const gemm_s8::Kernel& kernel : runnable()) {
+  for (const gemm_s8::Kernel& kernel : runnable(gemm_s8::kernels())) {
     for (int repeat = 0; repeat < 20; ++repeat) {
       Case c;
       c.m = uniform(g, 2, 60);
@@ -538,7 +523,7 @@ TEST_CASE("gemm_s8: blocks computed separately make up the whole") {
 
 TEST_CASE("gemm_s8: packed weights larger than the cache blocks") {
   Generator g = test::generator("gemm_s8 large");
-  for (const gemm_s8::Kernel& kernel : runnable()) {
+  for (const gemm_s8::Kernel& kernel : runnable(gemm_s8::kernels())) {
     for (int64_t m : {1, 3, 20}) {
       Case c;
       c.m = m;
@@ -554,7 +539,7 @@ TEST_CASE("gemm_s8: packed weights larger than the cache blocks") {
 
 TEST_CASE("gemm_s8: K of a few thousand, around where kernels cut it") {
   Generator g = test::generator("gemm_s8 deep");
-  for (const gemm_s8::Kernel& kernel : runnable()) {
+  for (const gemm_s8::Kernel& kernel : runnable(gemm_s8::kernels())) {
     for (int depth : {2044, 2047, 2048, 2049, 2052, 4097}) {
       for (bool add : {false, true}) {
         Case c;
@@ -572,7 +557,7 @@ TEST_CASE("gemm_s8: K of a few thousand, around where kernels cut it") {
 
 TEST_CASE("gemm_s8: random problems") {
   Generator g = test::generator("gemm_s8 random");
-  for (const gemm_s8::Kernel& kernel : runnable()) {
+  for (const gemm_s8::Kernel& kernel : runnable(gemm_s8::kernels())) {
     for (int repeat = 0; repeat < 150; ++repeat) {
       Case c;
       c.m = uniform(g, 1, 70);

@@ -61,13 +61,6 @@ struct Case {
   }
 };
 
-bool runs_here(Isa isa) {
-  for (Isa level : detected_isa_levels()) {
-    if (level == isa) return true;
-  }
-  return false;
-}
-
 // Compares all of y, the bytes between and outside of the pixels included.
 std::set<Isa> check_all_kernels(std::mt19937_64& g, const Case& c, int64_t begin, int64_t end) {
   constexpr act_t kCanary = 0x5A;
@@ -84,7 +77,7 @@ std::set<Isa> check_all_kernels(std::mt19937_64& g, const Case& c, int64_t begin
 
   std::set<Isa> exercised;
   for (const pool_s8::Kernel& kernel : pool_s8::kernels()) {
-    if (!runs_here(kernel.isa)) continue;
+    if (!test::runs_here(kernel.isa)) continue;
     exercised.insert(kernel.isa);
     INFO(test::seed_note() << ", kernel " << kernel.name << ", taps " << args.x.taps
                            << ", channels " << args.x.depth << ", pixels [" << begin << ", " << end
