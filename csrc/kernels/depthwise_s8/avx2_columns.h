@@ -37,7 +37,7 @@ constexpr int kHeadBytes = 256;    // of a block: what precedes the weights
 constexpr int kStripPixels = 256;  // of input: a line of 64 bytes of each stays in half of L1
 
 template <int kSide_, int kStep_>
-struct Shape {
+struct Square {
   static constexpr int kSide = kSide_;
   static constexpr int kStep = kStep_;
   static constexpr int kPairs = kSide / 2;          // vertical ones
@@ -367,12 +367,8 @@ void columns_run(const RunArgs& args) {
   }
 }
 
-// Layers of more have small images as a rule, where 3x3 of stride 2 gains nothing.
-constexpr int kMost3x3s2 = 512;
-
 template <typename S>
 bool columns_applies(const Problem& problem) {
-  if (S::kSide == 3 && S::kStep == 2 && problem.channels > kMost3x3s2) return false;
   return problem.side == S::kSide && problem.stride == S::kStep;
 }
 

@@ -42,10 +42,10 @@ struct TwoTaps {
 };
 
 // Best first: a kernel for a square comes before the one for any taps.
-constexpr Kernel kKernels[] = {columns_kernel<Shape<3, 1>>("depthwise_s8_3x3_avx2", Isa::avx2),
-                               columns_kernel<Shape<3, 2>>("depthwise_s8_3x3s2_avx2", Isa::avx2),
-                               columns_kernel<Shape<5, 1>>("depthwise_s8_5x5_avx2", Isa::avx2),
-                               columns_kernel<Shape<5, 2>>("depthwise_s8_5x5s2_avx2", Isa::avx2),
+constexpr Kernel kKernels[] = {columns_kernel<Square<3, 1>>("depthwise_s8_3x3_avx2", Isa::avx2),
+                               columns_kernel<Square<3, 2>>("depthwise_s8_3x3s2_avx2", Isa::avx2),
+                               columns_kernel<Square<5, 1>>("depthwise_s8_5x5_avx2", Isa::avx2),
+                               columns_kernel<Square<5, 2>>("depthwise_s8_5x5s2_avx2", Isa::avx2),
                                taps_kernel<TwoTaps>("depthwise_s8_32_avx2", Isa::avx2)};
 
 }  // namespace
