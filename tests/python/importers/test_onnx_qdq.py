@@ -388,8 +388,7 @@ def test_concat_of_different_parameters(tmp_path: Path) -> None:
     s = n.quantize(n.op("Sigmoid", [x], "s"), 1 / 256, 0)
     k = n.op("Concat", [x, s, n.constant("k", random((1, 3, 5, 5), 9))], "cat", axis=1)
     y = n.quantize(k, 0.025, 120)
-    graph = agree(n, tmp_path, (1, 3, 5, 5), [y], 0.025)
-    assert not any(each.reason for each in graph.nodes)
+    assert not any(m.reason for m in agree(n, tmp_path, (1, 3, 5, 5), [y], 0.025).nodes)
 
 
 def test_split_parts_with_different_parameters(tmp_path: Path) -> None:
