@@ -178,7 +178,10 @@ class GemmConv<T, Y>::ConvPlan final : public Plan {
       offsets_ = repeat_taps(build_offsets(window, x[1], x[2], x[3]),
                              static_cast<int>(window.taps()), op.repeat_);
     }
-    gemm_scratch_ = op.blocks_[0].scratch_bytes() * static_cast<size_t>(op.threads_);
+    for (const PackedGemm<T>& block : op.blocks_) {
+      const size_t needed = block.scratch_bytes() * static_cast<size_t>(op.threads_);
+      gemm_scratch_ = std::max(gemm_scratch_, needed);
+    }
     if (op.zero_point_) {
       has_zero_point_ = inputs > 2;
       pad_row_bytes_ = round_up<size_t>(static_cast<size_t>(op.block_depth_) + kOverreadBytes, 64);

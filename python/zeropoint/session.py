@@ -280,14 +280,14 @@ class Session:
         return ", ".join(f"'{t.name}' {t}" for t in self._inputs) or "no inputs"
 
     def _arrays(self, inputs: Inputs) -> list[Array]:
-        if not isinstance(inputs, dict | Mapping):  # the abstract class answers slowly
+        if not isinstance(inputs, (dict, Mapping)):  # a dictionary is told faster
             if len(self._inputs) != 1:
                 raise InputError(
                     f"{self._source}: takes {len(self._inputs)} inputs; give a dictionary of "
                     f"{self._expected()}"
                 )
             inputs = {self._inputs[0].name: inputs}
-        if inputs.keys() != self._names:
+        if set(inputs) != self._names:
             faults = [f"missing input '{t.name}'" for t in self._inputs if t.name not in inputs]
             faults += [f"unknown input '{name}'" for name in inputs if name not in self._names]
             raise InputError(

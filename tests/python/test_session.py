@@ -8,8 +8,10 @@ import os
 import subprocess
 import sys
 import threading
+from collections import UserDict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -164,6 +166,19 @@ def test_unsupported_nodes_are_all_named() -> None:
 
 def test_one_input_may_come_alone(session: Session) -> None:
     assert same(session.run(sample()), session.run({"x": sample()}))
+
+
+def test_inputs_may_come_in_any_mapping() -> None:
+    class Listed(UserDict[str, np.ndarray]):
+        def keys(self) -> list[str]:  # type: ignore[override]
+            return list(self.data)
+
+    session = Session(two_input_graph())
+    ones = np.ones((2, 4), np.float32)
+    for mapping in (UserDict, MappingProxyType, Listed):
+        assert session.run(mapping({"a": ones, "b": ones}))["sum"].tolist() == [[2.0] * 4] * 2
+        with pytest.raises(InputError, match="missing input 'b'"):
+            session.run(mapping({"a": ones}))
 
 
 def test_several_inputs_need_names() -> None:

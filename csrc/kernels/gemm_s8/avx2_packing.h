@@ -76,7 +76,8 @@ size_t chunk_begin(int taps, int depth, size_t chunk) {
 }
 
 // Tiles of rows in a slice of A: what stays in the first-level cache beside a panel, so that the
-// panel's constants, and what a processor learns of its steps, serve them all.
+// panel's constants, and what a processor learns of its steps, serve them all. Packed weights
+// depend on it: they tell where complements start.
 int slice_tiles(int taps, int depth) {
   constexpr size_t kSliceBytes = 12 * 1024, kMost = 16;
   if (chunk_count(taps, depth) > 1) return 1;

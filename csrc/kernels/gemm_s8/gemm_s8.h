@@ -67,8 +67,8 @@ struct Kernel {
   Isa isa;
   bool (*applies)(const Problem&);  // is it made for this problem? (nullptr: for all)
   size_t (*packed_bytes)(int n, int taps, int depth);
-  void (*pack)(const PackArgs&, void* packed);  // fills all packed_bytes()
-  size_t (*scratch_bytes)(int n, int taps, int depth);
+  void (*pack)(const PackArgs&, void* packed);          // fills all packed_bytes()
+  size_t (*scratch_bytes)(int n, int taps, int depth);  // a smaller product may need more
   void (*run)(const RunArgs&);
   int mr, nr;
 };

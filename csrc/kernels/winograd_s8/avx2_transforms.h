@@ -2,8 +2,8 @@
 //
 // A transform of a square is that of its columns, then of its rows. What fits where:
 //   F2  inputs within [-510, 1020], weights within [-1152, 1152]
-//   F4  inputs within [-17340, 17340], weights within [-18432, 18432]
-// so that both fit 16 bits, and the two products of a vpmaddwd 32.
+//   F4  inputs within [-12750, 17340], weights within [-18432, 18432]
+// All fit 16 bits. The two products that a vpmaddwd adds are below 2^30 in magnitude.
 #pragma once
 
 #include <immintrin.h>
@@ -94,8 +94,8 @@ struct F4 {
     return _mm256_add_epi32(_mm256_srai_epi32(v, 6), bias);
   }
 
-  // Moves the centre of the sums of these weights from `centre`, where it counts 64 times, to the
-  // bias.
+  // Sets `centre` to 64 times the middle of what y can be, which finish() subtracts; the middle is
+  // added to the bias instead.
   static void centre(const int8_t* w, size_t count, int32_t& bias, int32_t& centre) {
     int32_t total = 0;
     for (size_t i = 0; i < count; ++i) total += w[i];

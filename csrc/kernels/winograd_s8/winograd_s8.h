@@ -36,8 +36,9 @@
 
 namespace zeropoint::winograd_s8 {
 
-// Of a column's |w|, the largest sums: 4 * 255 * sum < 2^31, and 255 * sum < 2^26 - 2.
-inline constexpr int64_t kMaxMagnitudeF2 = 2105376, kMaxMagnitudeF4 = 263171;
+// Of a column's |w|, the largest sums: 4 * 255 * sum < 2^31; and 255 * sum < 2^26 - 2, as the
+// middle of the interval is rounded to an integer.
+inline constexpr int64_t kMaxMagnitudeF2 = 2105376, kMaxMagnitudeF4 = 263172;
 
 struct PackArgs {
   const int8_t* weights = nullptr;    // [n][3][3][depth], within the kernel's max_magnitude

@@ -319,8 +319,8 @@ TEST_CASE("winograd_s8: selection is a pure function, of the level that multipli
   CHECK(chosen(512, 512, 7, 7) == 0);
   CHECK(chosen(64, 64, 1, 100) == 0);  // half of each tile over the edge
   // 64 y and 4 y fit int32.
-  CHECK(chosen(64, 512, 56, 56, ((1 << 26) - 2) / 255 - 1) == 4);
-  CHECK(chosen(64, 512, 56, 56, (1 << 26) / 255 + 1) == 2);
+  CHECK(chosen(64, 512, 56, 56, ((1 << 26) - 3) / 255) == 4);
+  CHECK(chosen(64, 512, 56, 56, ((1 << 26) - 3) / 255 + 1) == 2);
   CHECK(chosen(64, 2000, 56, 56, ((int64_t{1} << 31) - 1) / (4 * 255)) == 2);
 #endif
   CHECK(chosen(64, 2000, 56, 56, (int64_t{1} << 31) / (4 * 255) + 1) == 0);

@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <memory>
 #include <string>
@@ -129,13 +130,17 @@ void run_everywhere(const NodeInfo& node, const Layer& l, const T* x, const Chec
       if (l.avx2_kernel != nullptr) {
         CHECK((std::string(plan->kernel) == l.avx2_kernel) == (level == Isa::avx2));
       }
-      AlignedBuffer scratch(plan->scratch_bytes);
+      constexpr size_t kMargin = 64 * 1024;
+      AlignedBuffer scratch(plan->scratch_bytes + kMargin);
+      unsigned char* const margin = scratch.as<unsigned char>() + plan->scratch_bytes;
+      std::fill_n(margin, kMargin, static_cast<unsigned char>(0x5A));
       RunContext context{pool, scratch.data()};
       std::vector<const void*> in(node.inputs.size(), nullptr);
       in[0] = x;
       void* out = y.data();
       plan->run(in.data(), &out, context);
       check(y);
+      CHECK(std::count(margin, margin + kMargin, 0x5A) == kMargin);
     }
   }
 }
@@ -325,6 +330,12 @@ TEST_CASE("conv2d: the forms that networks use") {
   Layer grouped = layer(1, 6, 24, 36, 3, 1, 1);  // groups packed side by side
   grouped.groups = 6;
   check_both(grouped, g);
+  Layer uneven = layer(1, 14, 144, 18, 3, 1, 1);  // eight groups side by side, and one
+  uneven.groups = 9;
+  check_both(uneven, g);
+  uneven = layer(1, 14, 96, 24, 3, 1, 1);  // two, and one
+  uneven.groups = 3;
+  check_both(uneven, g);
   Layer multiplier = layer(1, 6, 8, 24, 3, 1, 1);  // depthwise with a multiplier of 3
   multiplier.groups = 8;
   check_both(multiplier, g);
