@@ -59,4 +59,11 @@ void* PageArena::allocate(size_t bytes) {
   return result;
 }
 
+void PageArena::shrink_last(void* buffer, size_t bytes) {
+  auto* const end =
+      static_cast<unsigned char*>(buffer) + round_up<size_t>(bytes + kOverreadBytes, 64);
+  left_ += static_cast<size_t>(next_ - end);
+  next_ = end;
+}
+
 }  // namespace zeropoint

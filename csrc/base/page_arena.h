@@ -18,6 +18,9 @@ class PageArena {
 
   // Zeroed, on a 64-byte boundary, readable kOverreadBytes past the end. Error(out_of_memory).
   void* allocate(size_t bytes);
+  // Of the buffer that was allocated last, keeps the first `bytes` alone. What lies behind these
+  // has not been written.
+  void shrink_last(void* buffer, size_t bytes);
 
  private:
   struct Mapping {

@@ -9,10 +9,12 @@ PackedGemm<act_t>::PackedGemm(const GemmSize& size, const OutputClamp& clamp,
     : kernel_(gemm_s8::select({0, size.n, size.taps, size.depth}, context.isa)),
       n_(size.n),
       scratch_bytes_(round_up<size_t>(kernel_.scratch_bytes(size.n, size.taps, size.depth), 64)),
-      packed_(context, kernel_.name, kernel_.packed_bytes(size.n, size.taps, size.depth),
-              [&](void* packed) {
-                pack([&](const gemm_s8::PackArgs& args) { kernel_.pack(args, packed); });
-              }),
+      packed_(
+          context, kernel_.name, kernel_.packed_bytes(size.n, size.taps, size.depth),
+          [&](void* packed) {
+            pack([&](const gemm_s8::PackArgs& args) { kernel_.pack(args, packed); });
+          },
+          kernel_.used_bytes),
       clamp_(clamp) {}
 
 void PackedGemm<act_t>::run(const Rows<act_t>& a, act_t* c, ptrdiff_t c_stride, int64_t m_begin,

@@ -2,29 +2,30 @@
 
 namespace zeropoint {
 
-PackedWeights::PackedWeights(const OpContext& context, const char* kernel, size_t bytes,
-                             const PackFunction& pack)
-    : size_(bytes) {
+PackedWeights::PackedWeights(const OpContext& context, const char* kernel, size_t most_bytes,
+                             const PackFunction& pack, UsedFunction used) {
   if (context.store != nullptr) {
-    data_ = context.store->get(kernel, bytes, pack);
+    block_ = context.store->get(kernel, most_bytes, pack, used);
     return;
   }
-  own_ = AlignedBuffer(bytes);
+  own_ = AlignedBuffer(most_bytes);
   pack(own_.data());
-  data_ = own_.data();
+  block_ = {own_.data(), used != nullptr ? used(own_.data()) : most_bytes};
 }
 
-const void* WeightStore::get(const char* kernel, size_t bytes, const PackFunction& pack) {
-  WeightKey key{value_, next_index_[value_]++, kernel, bytes};
-  const void* data = source_ == nullptr ? nullptr : source_->find(key);
-  if (data == nullptr) {
-    void* fresh = arena_.allocate(bytes);
+WeightBlock WeightStore::get(const char* kernel, size_t most_bytes, const PackFunction& pack,
+                             UsedFunction used) {
+  WeightKey key{value_, next_index_[value_]++, kernel, most_bytes};
+  WeightBlock block = source_ == nullptr ? WeightBlock{} : source_->find(key);
+  if (block.data == nullptr) {
+    void* const fresh = arena_.allocate(most_bytes);
     pack(fresh);
-    data = fresh;
+    block = {fresh, used != nullptr ? used(fresh) : most_bytes};
+    arena_.shrink_last(fresh, block.bytes);
     ++packed_now_;
   }
-  entries_.push_back({std::move(key), data});
-  return data;
+  entries_.push_back({std::move(key), block});
+  return block;
 }
 
 }  // namespace zeropoint

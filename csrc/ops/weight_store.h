@@ -21,6 +21,12 @@ struct WeightKey {
   std::string value;
   int index = 0;
   std::string kernel;
+  size_t most_bytes = 0;
+};
+
+// Where packed weights lie: on a 64-byte boundary, readable kOverreadBytes past the end.
+struct WeightBlock {
+  const void* data = nullptr;
   size_t bytes = 0;
 };
 
@@ -28,34 +34,34 @@ struct WeightKey {
 class WeightSource {
  public:
   virtual ~WeightSource() = default;
-  // Weights that fit the key in every field, or nullptr. On a 64-byte boundary, readable
-  // kOverreadBytes past the end, for as long as the source lives.
-  virtual const void* find(const WeightKey& key) const = 0;
+  // Weights that fit the key in every field, or nullptr; there for as long as the source lives.
+  virtual WeightBlock find(const WeightKey& key) const = 0;
 };
 
 // Writes what the kernel will read.
 using PackFunction = std::function<void(void* packed)>;
+// How many bytes that was, where the kernel knows; nullptr: as many as were asked for.
+using UsedFunction = size_t (*)(const void* packed);
 
 // Packed weights of an operator. They belong to the session's store or, without one, to the
 // operator.
 class PackedWeights {
  public:
   PackedWeights() = default;
-  // `pack` is not called where the weights are there already.
-  PackedWeights(const OpContext& context, const char* kernel, size_t bytes,
-                const PackFunction& pack);
+  // `most_bytes`: room for `pack`, which is not called where the weights are there already.
+  PackedWeights(const OpContext& context, const char* kernel, size_t most_bytes,
+                const PackFunction& pack, UsedFunction used = nullptr);
 
-  const void* data() const { return data_; }
-  size_t size() const { return size_; }
+  const void* data() const { return block_.data; }
+  size_t size() const { return block_.bytes; }
   template <typename T>
   const T* as() const {
-    return static_cast<const T*>(data_);
+    return static_cast<const T*>(block_.data);
   }
 
  private:
   AlignedBuffer own_;
-  const void* data_ = nullptr;
-  size_t size_ = 0;
+  WeightBlock block_;
 };
 
 // All packed weights of a session. Used by one thread, while operators are made.
@@ -63,7 +69,7 @@ class WeightStore {
  public:
   struct Entry {
     WeightKey key;
-    const void* data = nullptr;
+    WeightBlock block;
   };
 
   // `source` may be nullptr. `expected`: about how many bytes will be packed.
@@ -72,7 +78,8 @@ class WeightStore {
 
   // What is asked for next is of the node that writes `value`, as its first output.
   void begin_node(const std::string& value) { value_ = value; }
-  const void* get(const char* kernel, size_t bytes, const PackFunction& pack);
+  WeightBlock get(const char* kernel, size_t most_bytes, const PackFunction& pack,
+                  UsedFunction used);
 
   // Everything handed out, in order, and how many of these had to be packed.
   const std::vector<Entry>& entries() const { return entries_; }

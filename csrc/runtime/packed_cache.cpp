@@ -104,20 +104,21 @@ class CacheFile final : public WeightSource {
 
   std::string_view stamp() const { return stamp_; }
 
-  const void* find(const WeightKey& key) const override {
+  WeightBlock find(const WeightKey& key) const override {
     const auto it = blocks_.find({key.value, key.index});
-    if (it == blocks_.end()) return nullptr;
+    if (it == blocks_.end()) return {};
     const Block& block = it->second;
-    if (block.kernel != key.kernel || block.bytes != key.bytes) return nullptr;
+    if (block.kernel != key.kernel || block.most_bytes != key.most_bytes) return {};
     const unsigned char* data = block_.data + block.offset;
     prefetch_pages(block_, data, block.bytes);
-    return weighted_words(data, block.bytes) == block.checksum ? data : nullptr;
+    if (weighted_words(data, block.bytes) != block.checksum) return {};
+    return {data, block.bytes};
   }
 
  private:
   struct Block {
     std::string_view kernel;
-    uint64_t offset = 0, bytes = 0, checksum = 0;
+    uint64_t most_bytes = 0, offset = 0, bytes = 0, checksum = 0;
   };
 
   bool read_head(const std::string& identity) {
@@ -141,6 +142,7 @@ class CacheFile final : public WeightSource {
       const std::string_view value = in.text();
       const uint64_t index = in.number();
       block.kernel = in.text();
+      block.most_bytes = in.number();
       block.offset = in.number();
       block.bytes = in.number();
       block.checksum = in.number();
@@ -183,12 +185,12 @@ std::string make_head(const std::string& identity, const std::string& stamp,
                       std::vector<uint64_t>& offsets) {
   size_t head_bytes = kPreambleBytes + 3 * sizeof(uint64_t) + identity.size() + stamp.size();
   for (const WeightStore::Entry& entry : entries) {
-    head_bytes += 6 * sizeof(uint64_t) + entry.key.value.size() + entry.key.kernel.size();
+    head_bytes += 7 * sizeof(uint64_t) + entry.key.value.size() + entry.key.kernel.size();
   }
   uint64_t end = head_bytes;
   for (const WeightStore::Entry& entry : entries) {
     offsets.push_back(round_up<uint64_t>(end, kAlignment));
-    end = offsets.back() + entry.key.bytes;
+    end = offsets.back() + entry.block.bytes;
   }
 
   std::string body;
@@ -197,13 +199,14 @@ std::string make_head(const std::string& identity, const std::string& stamp,
   append_number(body, entries.size());
   for (size_t i = 0; i < entries.size(); ++i) {
     const WeightKey& key = entries[i].key;
+    const WeightBlock& block = entries[i].block;
     append_text(body, key.value);
     append_number(body, static_cast<uint64_t>(key.index));
     append_text(body, key.kernel);
+    append_number(body, key.most_bytes);
     append_number(body, offsets[i]);
-    append_number(body, key.bytes);
-    append_number(body,
-                  weighted_words(static_cast<const unsigned char*>(entries[i].data), key.bytes));
+    append_number(body, block.bytes);
+    append_number(body, weighted_words(static_cast<const unsigned char*>(block.data), block.bytes));
   }
   std::string head = kMagic;
   append_number(head, end);
@@ -291,7 +294,7 @@ void write_cache(const std::string& path, const std::string& identity, const std
   };
   append(head.data(), 0, head.size());
   for (size_t i = 0; i < entries.size(); ++i) {
-    append(entries[i].data, offsets[i], entries[i].key.bytes);
+    append(entries[i].block.data, offsets[i], entries[i].block.bytes);
   }
   TemporaryFile file(path);
   file.write(std::move(parts));

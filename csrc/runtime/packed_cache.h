@@ -14,7 +14,7 @@
 //   "ZPPACKED"  uint64 file_bytes  uint64 head_bytes  uint64 head_checksum
 //   text identity, text stamp of the model file (see MemoryBlock)
 //   uint64 count, then for each block: text value (that the node writes), uint64 index,
-//   text kernel, uint64 offset, uint64 bytes, uint64 checksum
+//   text kernel, uint64 bytes asked for, uint64 offset, uint64 bytes used, uint64 checksum
 //   the blocks, at 64-byte boundaries
 //
 // All little-endian; a text is its uint64 length and its bytes. The head ends with the table;

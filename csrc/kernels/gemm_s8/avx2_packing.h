@@ -40,6 +40,7 @@ constexpr size_t kGroupBytes = 4 * kNr;  // weights of a group
 // uint64.
 struct alignas(64) PackedHeader {
   int32_t complemented;  // does any group take every other activation's complement?
+  uint64_t bytes;        // of all that is packed
 };
 
 enum Step { kJoined, kJoinedMasked, kMasked, kWide, kSteps };
@@ -518,11 +519,13 @@ void pack(const PackArgs& args, void* packed) {
   for (int n0 = 0; n0 < args.n; n0 += kNr, table += chunk_count(args.taps, args.depth)) {
     out = packer.pack(args, n0, base, table, out);
   }
-  const auto end = static_cast<size_t>(out - base);
-  *table = end;
-  std::memset(out, 0, packed_bytes(args.n, args.taps, args.depth) - end);
-  reinterpret_cast<PackedHeader*>(base)->complemented = packer.complemented() ? 1 : 0;
+  auto& header = *reinterpret_cast<PackedHeader*>(base);
+  header.complemented = packer.complemented() ? 1 : 0;
+  header.bytes = static_cast<uint64_t>(out - base);
+  *table = header.bytes;
 }
+
+size_t used_bytes(const void* packed) { return static_cast<const PackedHeader*>(packed)->bytes; }
 
 }  // namespace
 }  // namespace zeropoint::gemm_s8

@@ -67,10 +67,13 @@ struct Kernel {
   Isa isa;
   bool (*applies)(const Problem&);  // is it made for this problem? (nullptr: for all)
   size_t (*packed_bytes)(int n, int taps, int depth);
-  void (*pack)(const PackArgs&, void* packed);          // fills all packed_bytes()
+  void (*pack)(const PackArgs&, void* packed);          // fills all used_bytes()
   size_t (*scratch_bytes)(int n, int taps, int depth);  // a smaller product may need more
   void (*run)(const RunArgs&);
   int mr, nr;
+  // How many of packed_bytes() a packed matrix takes, where that is up to the weights (nullptr:
+  // all). What lies behind them is neither written nor read.
+  size_t (*used_bytes)(const void* packed) = nullptr;
 };
 
 // Every kernel built in, best first.

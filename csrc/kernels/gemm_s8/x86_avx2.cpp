@@ -349,7 +349,8 @@ void run(const RunArgs& args) {
 }
 
 constexpr Kernel kKernels[] = {
-    {"gemm_s8_6x16_avx2", Isa::avx2, nullptr, packed_bytes, pack, scratch_bytes, run, kMr, kNr},
+    {"gemm_s8_6x16_avx2", Isa::avx2, nullptr, packed_bytes, pack, scratch_bytes, run, kMr, kNr,
+     used_bytes},
 };
 
 }  // namespace

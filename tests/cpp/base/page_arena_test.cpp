@@ -25,6 +25,9 @@ TEST_CASE("page arena: buffers are apart, aligned, zeroed and readable past thei
       CHECK(reinterpret_cast<uintptr_t>(data) % 64 == 0);
       CHECK(std::all_of(data, data + bytes + kOverreadBytes, [](int byte) { return byte == 0; }));
       buffers.emplace_back(data, bytes);
+      auto* const shrunk = static_cast<unsigned char*>(arena.allocate(bytes));
+      std::memset(shrunk, 77, bytes / 3);
+      arena.shrink_last(shrunk, bytes / 3);
     }
     for (size_t b = 0; b < buffers.size(); ++b) {
       std::memset(buffers[b].first, static_cast<int>(b + 1), buffers[b].second);

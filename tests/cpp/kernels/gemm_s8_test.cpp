@@ -121,6 +121,7 @@ struct Hint {
 constexpr Hint kHints[] = {{false, 0}, {true, 0}, {false, 1}};
 
 // Packs as a session would, and checks that pack() writes every byte it announced and no other.
+// What it returns has no room for more than these.
 Buffer<unsigned char> pack(const gemm_s8::Kernel& kernel, const Case& c, const Operands& operands,
                            const Hint& hint) {
   gemm_s8::PackArgs args;
@@ -132,13 +133,19 @@ Buffer<unsigned char> pack(const gemm_s8::Kernel& kernel, const Case& c, const O
   args.n = c.n;
   args.taps = c.taps;
   args.depth = c.depth;
-  const size_t bytes = kernel.packed_bytes(c.n, c.taps, c.depth);
-  Buffer<unsigned char> packed(bytes, 0), again(bytes + 64, 0xFF);
+  const size_t most = kernel.packed_bytes(c.n, c.taps, c.depth);
+  Buffer<unsigned char> packed(most, 0), again(most + 64, 0xFF);
   kernel.pack(args, packed.data());
   kernel.pack(args, again.data());
+  const size_t bytes = kernel.used_bytes != nullptr ? kernel.used_bytes(packed.data()) : most;
+  REQUIRE(bytes <= most);
   CHECK(std::memcmp(packed.data(), again.data(), bytes) == 0);
-  for (size_t i = 0; i < 64; ++i) CHECK(again[bytes + i] == 0xFF);
-  return packed;
+  CHECK(std::all_of(packed.data() + bytes, packed.data() + most, [](int b) { return b == 0; }));
+  CHECK(
+      std::all_of(again.data() + bytes, again.data() + most + 64, [](int b) { return b == 0xFF; }));
+  Buffer<unsigned char> used(bytes, 0);
+  std::memcpy(used.data(), packed.data(), bytes);
+  return used;
 }
 
 struct Block {
@@ -218,12 +225,12 @@ void check(const gemm_s8::Kernel& kernel, const Case& c, Generator& g,
   const Operands operands(c, g);
   // One for each hint that is packed otherwise.
   std::vector<Buffer<unsigned char>> packings;
-  const size_t bytes = kernel.packed_bytes(c.n, c.taps, c.depth);
   for (const Hint& hint : kHints) {
     Buffer<unsigned char> packed = pack(kernel, c, operands, hint);
     bool known = false;
     for (const auto& other : packings) {
-      known = known || std::memcmp(packed.data(), other.data(), bytes) == 0;
+      known = known || (packed.size() == other.size() &&
+                        std::memcmp(packed.data(), other.data(), packed.size()) == 0);
     }
     if (!known) packings.push_back(std::move(packed));
   }
