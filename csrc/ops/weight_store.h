@@ -40,7 +40,8 @@ class WeightSource {
 
 // Writes what the kernel will read.
 using PackFunction = std::function<void(void* packed)>;
-// How many bytes that was, where the kernel knows; nullptr: as many as were asked for.
+// How many bytes that was, where the kernel knows; nullptr: as many as were asked for. Reads less
+// than kOverreadBytes.
 using UsedFunction = size_t (*)(const void* packed);
 
 // Packed weights of an operator. They belong to the session's store or, without one, to the

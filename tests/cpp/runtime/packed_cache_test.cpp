@@ -138,6 +138,31 @@ TEST_CASE("packed cache: sizes and offsets behind a checksum that fits stay with
   }
 }
 
+TEST_CASE("packed cache: a block of less than its kernel reads counts as none") {
+  const Folder folder;
+  for (const Isa isa : detected_isa_levels()) {
+    const std::vector<float> expected = run(folder, folder.cache, isa).y;
+    const std::string file = Folder::read(folder.cache);
+    const size_t head = head_bytes(file);
+    uint64_t offset = 0, whole = 0;  // of the only block: the head ends with these and a checksum
+    std::memcpy(&offset, file.data() + head - 24, sizeof offset);
+    std::memcpy(&whole, file.data() + head - 16, sizeof whole);
+    REQUIRE(offset + whole == file.size());
+    for (const uint64_t bytes : {uint64_t{0}, uint64_t{64}, whole - 1}) {
+      std::string altered = file;
+      const uint64_t sum =
+          weighted_words(reinterpret_cast<const unsigned char*>(file.data()) + offset, bytes);
+      std::memcpy(&altered[head - 16], &bytes, sizeof bytes);
+      std::memcpy(&altered[head - 8], &sum, sizeof sum);
+      mend_checksum(altered, head);
+      Folder::write(folder.cache, altered);
+      const Result result = run(folder, folder.cache, isa);
+      CHECK(result.state == State::written);
+      CHECK(result.y == expected);
+    }
+  }
+}
+
 TEST_CASE("packed cache: it is for one content of the model, and never replaces another file") {
   const Folder folder;
   REQUIRE(run(folder, folder.cache).state == State::written);
