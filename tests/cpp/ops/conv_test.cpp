@@ -313,7 +313,7 @@ TEST_CASE("conv2d: the forms that networks use") {
   check_both(layer(1, 15, 3, 20, 7, 2, 3), g);
   check_both(layer(1, 8, 3, 16, 3, 1, 0), g);   // row-merged without a copy
   check_both(layer(2, 71, 3, 33, 7, 2, 3), g);  // windows in one piece: bands of rows, odd edges
-  check_both(layer(1, 37, 3, 32, 3, 2, 1), g);  // so on AVX2
+  check_both(layer(1, 37, 3, 32, 3, 2, 1), g);  // in one piece on AVX2 alone
   check_both(layer(1, 20, 3, 64, 3, 3, 0), g);  // windows that share no rows
   check_both(layer(2, 9, 5, 64, 5, 1, 4), g);   // padding almost as wide as the window
   check_both(layer(1, 10, 1, 70, 5, 4, 2), g);
