@@ -7,18 +7,9 @@
 #include <cstdint>
 
 #include "kernels/epilogue_avx2.h"
+#include "kernels/inlining.h"
 #include "kernels/residual.h"
 #include "quant/requantize.h"
-
-#if defined(__clang__)
-#define ZEROPOINT_UNROLL _Pragma("unroll")
-#define ZEROPOINT_UNROLL_4 _Pragma("unroll 4")
-#else
-#define ZEROPOINT_UNROLL _Pragma("GCC unroll 16")
-#define ZEROPOINT_UNROLL_4 _Pragma("GCC unroll 4")
-#endif
-#define ZEROPOINT_LAMBDA __attribute__((always_inline))
-#define ZEROPOINT_INLINE inline __attribute__((always_inline))
 
 namespace zeropoint {
 namespace {

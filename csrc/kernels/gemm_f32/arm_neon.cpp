@@ -10,12 +10,7 @@
 #include <cstring>
 
 #include "kernels/gemm_f32/gemm_f32_kernels.h"
-
-#if defined(__clang__)
-#define ZEROPOINT_UNROLL _Pragma("unroll")
-#else
-#define ZEROPOINT_UNROLL _Pragma("GCC unroll 16")
-#endif
+#include "kernels/inlining.h"
 
 namespace zeropoint::gemm_f32 {
 namespace {

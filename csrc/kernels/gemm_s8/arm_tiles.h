@@ -29,9 +29,7 @@
 
 #include "kernels/epilogue_neon.h"
 #include "kernels/gemm_s8/gemm_s8_kernels.h"
-
-#define ZEROPOINT_LAMBDA __attribute__((always_inline))
-#define ZEROPOINT_INLINE inline __attribute__((always_inline))
+#include "kernels/inlining.h"
 
 namespace zeropoint::gemm_s8 {
 namespace {

@@ -27,13 +27,13 @@ struct Finished {
 
 template <bool kAdd>
 ZEROPOINT_INLINE void finish_row(const __m512i (&sums)[1][4], const Finished& finished, int row,
-                                 const Constants& constants) {
-  Tile tile = {};
-  tile.whole = true;
-  tile.c = finished.c + row * finished.c_stride;
-  if constexpr (kAdd) tile.residual = finished.residual + row * finished.residual_stride;
-  tile.constants = &constants;
-  store_s8<1, 4, kAdd, true>(tile, sums, finished.multiplier);
+                                 const RowConstants& constants) {
+  RowTarget to = {};
+  to.whole = true;
+  to.c = finished.c + row * finished.c_stride;
+  if constexpr (kAdd) to.residual = finished.residual + row * finished.residual_stride;
+  to.constants = &constants;
+  store_s8<1, 4, kAdd, true>(to, sums, finished.multiplier);
 }
 
 // sums += rows x panel from byte k to byte `end` of a run. w moves on.
@@ -57,7 +57,7 @@ template <bool kAdd>
 ZEROPOINT_INLINE void compute_and_finish(PairSums& sums, const act_t* const* runs, ptrdiff_t taps,
                                          ptrdiff_t depth, const uint8_t* panel, ptrdiff_t ahead,
                                          const PairSums& other, const Finished& finished,
-                                         const Constants& constants) {
+                                         const RowConstants& constants) {
   const int32_t* bias = reinterpret_cast<const int32_t*>(panel);
   const uint8_t* w = panel + kPanel * (sizeof(int32_t) + sizeof(float));
   unroll<4>([&](auto j) ZEROPOINT_LAMBDA {
@@ -87,7 +87,7 @@ ZEROPOINT_INLINE void compute_and_finish(PairSums& sums, const act_t* const* run
 template <bool kAdd>
 void run_pairs(const RunArgs& args, int64_t pairs, const uint8_t* first_panel, int panels,
                int n_begin, ptrdiff_t next_block) {
-  const Constants shared = constants(args);
+  const RowConstants shared = row_constants(args.clamp, args.residual);
   const act_t** runs = static_cast<const act_t**>(args.scratch);
   const ptrdiff_t taps = args.a.taps, depth = args.a.depth;
   const auto panel_stride =

@@ -12,11 +12,11 @@
 #include <cstring>
 
 #include "kernels/gemm_s8/gemm_s8.h"
+#include "kernels/rows_avx512.h"
 
 namespace zeropoint::gemm_s8 {
 namespace {
 
-constexpr int kLanes = 16;  // int32 columns in a vector
 constexpr int kPanel = 64;
 constexpr int kMaxHeight = 16;
 static_assert(kPanel == kColumnBlock, "threads split columns at panel borders");

@@ -20,13 +20,7 @@
 #include "kernels/dot_avxvnni.h"
 #include "kernels/epilogue_avx2.h"
 #include "kernels/gemm_s8/gemm_s8.h"
-
-#define ZEROPOINT_INLINE inline __attribute__((always_inline))
-#if defined(__clang__)
-#define ZEROPOINT_UNROLL _Pragma("unroll")
-#else
-#define ZEROPOINT_UNROLL _Pragma("GCC unroll 16")
-#endif
+#include "kernels/inlining.h"
 
 namespace zeropoint::gemm_s8 {
 namespace {
@@ -310,6 +304,3 @@ constexpr Kernel make_kernel(const char* name) {
 
 }  // namespace
 }  // namespace zeropoint::gemm_s8
-
-#undef ZEROPOINT_INLINE
-#undef ZEROPOINT_UNROLL

@@ -77,7 +77,7 @@ void run_panels(const RunArgs& args, int n_begin, int n_end) {
   const int64_t tiles = (rows + set.max_height - 1) / set.max_height;
   const act_t** runs = static_cast<const act_t**>(args.scratch);
   int32_t sums[kMaxSums];
-  const Constants shared = constants(args);
+  const RowConstants shared = row_constants(args.clamp, args.residual);
   Tile tile;
   tile.a = runs;
   tile.taps = args.a.taps;
