@@ -20,7 +20,8 @@ namespace {
 
 // Panels used with one slice of A before the next slice: what stays in the second-level cache.
 constexpr size_t kBlockBytes = 512 * 1024;
-// How far ahead of its use a matrix-vector product asks for the weights.
+// How far ahead of their use products of a few rows ask for the weights. The hardware does as well
+// for a single row, and the instructions would cost more than they bring.
 constexpr size_t kPrefetchBytes = 2048;
 
 // For each thread: a slice of A and its complements; if K has several chunks, the sums of a tile.
@@ -143,7 +144,7 @@ template <int MR, int kVectors>
 ZEROPOINT_INLINE void add_products(__m256i (*acc)[2], const int32_t* steps, const uint32_t* start,
                                    const uint8_t* w, const act_t* slice, ptrdiff_t stride) {
   const auto prefetch = [&](int lines) __attribute__((always_inline)) {
-    if (MR > 4) return;
+    if (MR == 1 || MR > 4) return;
     for (int i = 0; i < lines; ++i) {
       _mm_prefetch(reinterpret_cast<const char*>(w + kPrefetchBytes + i * 64), _MM_HINT_T0);
     }
