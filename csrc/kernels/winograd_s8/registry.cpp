@@ -13,9 +13,8 @@ namespace {
 constexpr int kMinDepth = 8, kMinColumns = 8;
 // A single tile of 4x4 is slower than four of 2x2.
 constexpr double kMinLargeTiles = 2;
-// Costs in pixels of a direct convolution, as measured: what a tile of 2x2 or 4x4 costs, and what
-// any convolution costs besides.
-constexpr double kSmallTile = 2.6, kLargeTile = 7.0, kStart = 3.0;
+// In pixels of a direct convolution: what any one costs besides its tiles.
+constexpr double kStart = 3.0;
 // A direct convolution reads 9 bytes of weights for a channel of a column, these 2 for each
 // product. Each byte more costs as much as a pixel where the weights do not stay in a core's own
 // caches from one block of tiles to the next.
@@ -31,13 +30,12 @@ double cost(const Kernel& kernel, const Problem& problem) {
   const double tiles = std::ceil(height / kernel.tile) * std::ceil(width / kernel.tile);
   const int64_t weight_bytes = 2 * (kernel.tile + 2) * (kernel.tile + 2);
   const bool cached = weight_bytes * problem.depth * problem.n <= kMaxCachedBytes;
-  const bool large = kernel.tile > 2;
-  if (problem.magnitude > kernel.max_magnitude || (large && tiles < kMinLargeTiles) ||
+  if (problem.magnitude > kernel.max_magnitude || (kernel.tile > 2 && tiles < kMinLargeTiles) ||
       (!known && !cached)) {
     return std::numeric_limits<double>::infinity();
   }
-  const double pixels = tiles * (large ? kLargeTile : kSmallTile) + kStart +
-                        (cached ? 0.0 : static_cast<double>(weight_bytes - 9));
+  const double pixels =
+      tiles * kernel.tile_cost + kStart + (cached ? 0.0 : static_cast<double>(weight_bytes - 9));
   return pixels / (height * width);
 }
 

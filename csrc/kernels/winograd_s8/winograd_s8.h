@@ -23,8 +23,8 @@
 // gemm_s8.
 //
 // The products need 16 bits. Where the CPU multiplies bytes four at a time and adds them up in one
-// instruction, F(2x2) saves nothing: as many instructions as gemm_s8 (by count, not measured).
-// F(4x4) would take half as many, and those of its transforms.
+// instruction, and 16 bits two at a time, F(2x2) saves nothing: as many instructions as gemm_s8.
+// F(4x4) takes half as many, and those of its transforms.
 #pragma once
 
 #include <cstddef>
@@ -83,6 +83,7 @@ struct Kernel {
   Isa isa;
   int tile;               // output pixels, in each direction
   int64_t max_magnitude;  // the largest sum of a column's |w|
+  double tile_cost;       // of a tile, in pixels of a direct convolution
   size_t (*packed_bytes)(int n, int depth);
   void (*pack)(const PackArgs&, void* packed);  // fills all packed_bytes()
   size_t (*scratch_bytes)(int depth);
