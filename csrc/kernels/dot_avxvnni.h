@@ -1,5 +1,5 @@
-// 256-bit vpdpbusd in the encoding that the including file is compiled for: VEX (AVX-VNNI) or EVEX
-// (AVX-512 VL and VNNI). For ISA files only.
+// 256-bit vpdpbusd and vpdpwssd in the encoding that the including file is compiled for: VEX
+// (AVX-VNNI) or EVEX (AVX-512 VL and VNNI). For ISA files only.
 #pragma once
 
 #include <immintrin.h>
@@ -8,19 +8,24 @@ namespace zeropoint {
 namespace {
 
 #if defined(__AVXVNNI__)
-#define ZEROPOINT_VPDPBUSD "%{vex%} vpdpbusd %2, %1, %0"
+#define ZEROPOINT_ENCODING "%{vex%} "
 #else
-#define ZEROPOINT_VPDPBUSD "%{evex%} vpdpbusd %2, %1, %0"
+#define ZEROPOINT_ENCODING "%{evex%} "
 #endif
 
 // acc += the four products of each dword, u8 x s8, without saturation. GCC gives the intrinsics a
 // fresh destination and copies accumulators back and forth; tied operands leave it no choice. Both
 // encodings are given the 16 registers of VEX, so that what is tested of one holds for the other.
 inline __attribute__((always_inline)) void dot4(__m256i& acc, __m256i x, __m256i w) {
-  __asm__(ZEROPOINT_VPDPBUSD : "+x"(acc) : "x"(x), "xm"(w));
+  __asm__(ZEROPOINT_ENCODING "vpdpbusd %2, %1, %0" : "+x"(acc) : "x"(x), "xm"(w));
 }
 
-#undef ZEROPOINT_VPDPBUSD
+// acc += the two products of each dword, s16 x s16, modulo 2^32.
+inline __attribute__((always_inline)) void dot2(__m256i& acc, __m256i x, __m256i w) {
+  __asm__(ZEROPOINT_ENCODING "vpdpwssd %2, %1, %0" : "+x"(acc) : "x"(x), "xm"(w));
+}
+
+#undef ZEROPOINT_ENCODING
 
 }  // namespace
 }  // namespace zeropoint

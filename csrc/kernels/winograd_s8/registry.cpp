@@ -45,6 +45,8 @@ KernelSpan<Kernel> kernels() {
   static const std::vector<Kernel> all = join<Kernel>({
 #if defined(__x86_64__)
       x86_avx2_kernels(),
+      has_vex_vnni() ? x86_avxvnni_kernels() : x86_avxvnni_evex_kernels(),
+      x86_avx512vnni_kernels(),
 #endif
   });
   return {all.data(), all.size()};

@@ -300,14 +300,18 @@ TEST_CASE("winograd_s8: selection is a pure function, of the level that multipli
   for (const IsaLevel& level : isa_levels()) {
     const winograd_s8::Kernel* chosen = winograd_s8::select(problem, isa_mask(level.isa));
     INFO("cap " << level.name);
-    CHECK((chosen != nullptr) == (level.isa == Isa::avx2));
+    const bool has_kernels =
+        level.isa == Isa::avx2 || level.isa == Isa::avxvnni || level.isa == Isa::avx512vnni;
+    CHECK((chosen != nullptr) == has_kernels);
     if (chosen != nullptr) CHECK(chosen->isa == level.isa);
   }
-  // The side of the tiles; 0: none.
-  const auto chosen = [](int n, int depth, int64_t height, int64_t width, int64_t magnitude = 0) {
-    const winograd_s8::Kernel* kernel =
-        winograd_s8::select({n, depth, height, width, magnitude}, isa_mask(Isa::avx2));
+  // The side of the tiles that are chosen; 0: none.
+  const auto side = [](Isa isa, const winograd_s8::Problem& asked) {
+    const winograd_s8::Kernel* kernel = winograd_s8::select(asked, isa_mask(isa));
     return kernel != nullptr ? kernel->tile : 0;
+  };
+  const auto chosen = [&](int n, int depth, int64_t height, int64_t width, int64_t magnitude = 0) {
+    return side(Isa::avx2, {n, depth, height, width, magnitude});
   };
 #if defined(__x86_64__)
   CHECK(chosen(64, 64, 56, 56) == 4);
@@ -322,6 +326,11 @@ TEST_CASE("winograd_s8: selection is a pure function, of the level that multipli
   CHECK(chosen(64, 512, 56, 56, ((1 << 26) - 3) / 255) == 4);
   CHECK(chosen(64, 512, 56, 56, ((1 << 26) - 3) / 255 + 1) == 2);
   CHECK(chosen(64, 2000, 56, 56, ((int64_t{1} << 31) - 1) / (4 * 255)) == 2);
+  for (const Isa isa : {Isa::avxvnni, Isa::avx512vnni}) {  // multiply bytes twice as fast
+    CHECK(side(isa, {64, 64, 28, 28, 0}) == 4);
+    CHECK(side(isa, {64, 64, 14, 14, 0}) == 0);
+    CHECK(side(isa, {64, 512, 56, 56, ((1 << 26) - 3) / 255 + 1}) == 0);
+  }
 #endif
   CHECK(chosen(64, 2000, 56, 56, (int64_t{1} << 31) / (4 * 255) + 1) == 0);
   CHECK(chosen(4, 64, 56, 56) == 0);
