@@ -18,7 +18,7 @@ struct DotProduct {
 };
 
 constexpr Kernel make_kernel(const char* name) {
-  return Winograd<F4, Ymm<DotProduct>>::kernel(name, kDotTileCost);
+  return Winograd<F4, Ymm<DotProduct>>::kernel(name, kDotCost);
 }
 
 }  // namespace

@@ -34,8 +34,8 @@ double cost(const Kernel& kernel, const Problem& problem) {
       (!known && !cached)) {
     return std::numeric_limits<double>::infinity();
   }
-  const double pixels =
-      tiles * kernel.tile_cost + kStart + (cached ? 0.0 : static_cast<double>(weight_bytes - 9));
+  const double pixels = tiles * kernel.cost.with(problem.depth) + kStart +
+                        (cached ? 0.0 : static_cast<double>(weight_bytes - 9));
   return pixels / (height * width);
 }
 

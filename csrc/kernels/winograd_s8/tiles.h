@@ -287,9 +287,8 @@ struct Winograd {
     }
   }
 
-  // tile_cost: see Kernel.
-  static constexpr Kernel kernel(const char* name, double tile_cost) {
-    return {name, Level::kIsa,   kTile, Transform::kMaxMagnitude, tile_cost, packed_bytes,
+  static constexpr Kernel kernel(const char* name, TileCost cost) {
+    return {name, Level::kIsa,   kTile, Transform::kMaxMagnitude, cost, packed_bytes,
             pack, scratch_bytes, run};
   }
 };

@@ -78,12 +78,20 @@ struct RunArgs {
   void* scratch = nullptr;  // scratch_bytes() of the kernel, 64-byte aligned, one per thread
 };
 
+// What a tile costs with so many channels, in pixels of a direct convolution: products grow with
+// the channels as those do, transforms back do not.
+struct TileCost {
+  double products, transforms;
+
+  double with(int depth) const { return products + transforms / depth; }
+};
+
 struct Kernel {
   const char* name;  // winograd_s8_<tile>x<tile>_<isa>
   Isa isa;
   int tile;               // output pixels, in each direction
   int64_t max_magnitude;  // the largest sum of a column's |w|
-  double tile_cost;       // of a tile, in pixels of a direct convolution
+  TileCost cost;
   size_t (*packed_bytes)(int n, int depth);
   void (*pack)(const PackArgs&, void* packed);  // fills all packed_bytes()
   size_t (*scratch_bytes)(int depth);

@@ -10,9 +10,9 @@ KernelSpan<Kernel> x86_avxvnni_kernels();
 KernelSpan<Kernel> x86_avxvnni_evex_kernels();
 KernelSpan<Kernel> x86_avx512vnni_kernels();
 
-// The tile_cost of F(4x4) with vpdpwssd, on the side of caution, as it is estimated and not
-// measured: llvm-mca 19 has 0.64 of a direct convolution's cycles for Zen 4 and 0.76 for Ice Lake
-// with 64 channels and columns, less with more: a tile's 16 pixels as 10.2 and 12.2.
-constexpr double kDotTileCost = 12.2;
+// F(4x4) with vpdpwssd, on the side of caution, as this is estimated and not measured. llvm-mca 19
+// has 8 + 151 / depth for Zen 4 and 8.7 + 221 / depth for Ice Lake, if there are as many columns as
+// channels; a tile has 16 pixels.
+constexpr TileCost kDotCost = {9, 224};
 
 }  // namespace zeropoint::winograd_s8

@@ -15,8 +15,8 @@ struct MultiplyAdd {
 
 // Costs as measured.
 constexpr Kernel kKernels[] = {
-    Winograd<F2, Ymm<MultiplyAdd>>::kernel("winograd_s8_2x2_avx2", 2.6),
-    Winograd<F4, Ymm<MultiplyAdd>>::kernel("winograd_s8_4x4_avx2", 7.0),
+    Winograd<F2, Ymm<MultiplyAdd>>::kernel("winograd_s8_2x2_avx2", {2.5, 5}),
+    Winograd<F4, Ymm<MultiplyAdd>>::kernel("winograd_s8_4x4_avx2", {6.6, 28}),
 };
 
 }  // namespace

@@ -117,7 +117,7 @@ struct Avx512Vnni {
 };
 
 constexpr Kernel kKernels[] = {
-    Winograd<F4, Avx512Vnni>::kernel("winograd_s8_4x4_avx512vnni", kDotTileCost),
+    Winograd<F4, Avx512Vnni>::kernel("winograd_s8_4x4_avx512vnni", kDotCost),
 };
 
 }  // namespace

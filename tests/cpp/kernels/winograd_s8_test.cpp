@@ -328,7 +328,9 @@ TEST_CASE("winograd_s8: selection is a pure function, of the level that multipli
   CHECK(chosen(64, 2000, 56, 56, ((int64_t{1} << 31) - 1) / (4 * 255)) == 2);
   for (const Isa isa : {Isa::avxvnni, Isa::avx512vnni}) {  // multiply bytes twice as fast
     CHECK(side(isa, {64, 64, 28, 28, 0}) == 4);
-    CHECK(side(isa, {64, 64, 14, 14, 0}) == 0);
+    CHECK(side(isa, {64, 64, 14, 14, 0}) == 0);  // 256 pixels instead of 196
+    CHECK(side(isa, {128, 128, 14, 14, 0}) == 4);
+    CHECK(side(isa, {32, 32, 56, 56, 0}) == 0);  // transforms weigh more than products saved
     CHECK(side(isa, {64, 512, 56, 56, ((1 << 26) - 3) / 255 + 1}) == 0);
   }
 #endif

@@ -354,7 +354,9 @@ TEST_CASE("conv2d: 3x3 with stride 1 by Winograd's minimal filtering") {
     l.vnni_kernel = vnni;
     check_int8(l, g);
   };
-  Layer l = layer(2, 20, 24, 40, 3, 1, 1);
+  Layer l = layer(2, 21, 24, 40, 3, 1, 1);
+  check_chosen(l, "winograd_s8_4x4_", "gemm_s8_");
+  l = layer(1, 20, 72, 40, 3, 1, 1);
   check_chosen(l, "winograd_s8_4x4_", "winograd_s8_4x4_");
   l.clipped = true;
   l.window.pads = {0, 2, 1, 0};
