@@ -4,6 +4,8 @@
 
 #include <immintrin.h>
 
+#include "kernels/inlining.h"
+
 namespace zeropoint {
 namespace {
 
@@ -16,12 +18,12 @@ namespace {
 // acc += the four products of each dword, u8 x s8, without saturation. GCC gives the intrinsics a
 // fresh destination and copies accumulators back and forth; tied operands leave it no choice. Both
 // encodings are given the 16 registers of VEX, so that what is tested of one holds for the other.
-inline __attribute__((always_inline)) void dot4(__m256i& acc, __m256i x, __m256i w) {
+ZEROPOINT_INLINE void dot4(__m256i& acc, __m256i x, __m256i w) {
   __asm__(ZEROPOINT_ENCODING "vpdpbusd %2, %1, %0" : "+x"(acc) : "x"(x), "xm"(w));
 }
 
 // acc += the two products of each dword, s16 x s16, modulo 2^32.
-inline __attribute__((always_inline)) void dot2(__m256i& acc, __m256i x, __m256i w) {
+ZEROPOINT_INLINE void dot2(__m256i& acc, __m256i x, __m256i w) {
   __asm__(ZEROPOINT_ENCODING "vpdpwssd %2, %1, %0" : "+x"(acc) : "x"(x), "xm"(w));
 }
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "kernels/inlining.h"
 #include "quant/requantize.h"
 
 namespace zeropoint {
@@ -43,7 +44,7 @@ static inline __m256i avx2_round_clamp(__m256 v0, __m256 v1, __m256 v2, __m256 v
 static inline void avx2_copy_below_32(void* to, const void* from, int count) {
   auto* d = static_cast<char*>(to);
   const auto* s = static_cast<const char*>(from);
-  const auto piece = [&](int bytes) __attribute__((always_inline)) {
+  const auto piece = [&](int bytes) ZEROPOINT_LAMBDA {
     if ((count & bytes) == 0) return;
     std::memcpy(d, s, static_cast<size_t>(bytes));
     d += bytes;

@@ -11,3 +11,26 @@
 #endif
 #define ZEROPOINT_LAMBDA __attribute__((always_inline))
 #define ZEROPOINT_INLINE inline __attribute__((always_inline))
+
+namespace zeropoint {
+namespace {
+
+template <int kValue>
+struct Constant {
+  static constexpr int value = kValue;
+  constexpr operator int() const { return kValue; }
+};
+
+// body(kBegin), body(kBegin + 1), ... body(kCount - 1) with constants for arguments. Loops over
+// arrays of vectors are written so where compilers would not keep the array in registers: they do
+// only if its indices are constants early enough.
+template <int kCount, int kBegin = 0, typename Body>
+ZEROPOINT_INLINE void unroll(const Body& body) {
+  if constexpr (kBegin < kCount) {
+    body(Constant<kBegin>{});
+    unroll<kCount, kBegin + 1>(body);
+  }
+}
+
+}  // namespace
+}  // namespace zeropoint

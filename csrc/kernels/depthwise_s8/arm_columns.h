@@ -11,9 +11,11 @@
 //   Weight, kWeights  weights of eight channels: kWeights vectors of 16 bytes
 //   kHeldWeights      how many of the weights stay in registers
 //   kHeldConstants    whether bias and multipliers do
-//   load(run, x)      brings the runs run(Index<r>) of activations, one an input row, into x[block]
-//   add<row, tap>(x, weight, sums)  adds a kernel column to the sums of an output row and a block,
-//                     whose packed weights are weight(Index<0>), ... weight(Index<kWeights - 1>)
+//   load(run, x)      brings the runs run(Constant<r>) of activations, one an input row, into
+//   x[block] add<row, tap>(x, weight, sums)  adds a kernel column to the sums of an output row and
+//   a block,
+//                     whose packed weights are weight(Constant<0>), ... weight(Constant<kWeights -
+//                     1>)
 //   pack(weights, c, out)  writes the weights of channel c of eight
 //
 // Packed, per block of 8 channels: [8] int32 bias, [8] float multiplier, the Dot's weights.
@@ -27,26 +29,12 @@
 #include "kernels/depthwise_s8/depthwise_s8.h"
 #include "kernels/depthwise_s8/strip.h"
 #include "kernels/epilogue_neon.h"
+#include "kernels/inlining.h"
 
 namespace zeropoint::depthwise_s8 {
 namespace {
 
-#define ZP_INLINE __attribute__((always_inline)) inline
-
-// Calls body(Index<0>), ... body(Index<kCount - 1>): a loop whose vectors have constant indices
-// from the start, so that arrays of them live in registers.
-template <int kValue>
-struct Index {
-  static constexpr int value = kValue;
-};
-template <int kCount, int kBegin = 0, typename Body>
-ZP_INLINE void unrolled(const Body& body) {
-  if constexpr (kBegin < kCount) {
-    body(Index<kBegin>{});
-    unrolled<kCount, kBegin + 1>(body);
-  }
-}
-#define ZP_EACH(i) [&](auto i) __attribute__((always_inline))
+#define ZP_EACH(i) [&](auto i) ZEROPOINT_LAMBDA
 
 constexpr int kColumnBlock = 8;    // channels
 constexpr int kHeadBytes = 64;     // bias and multipliers of a block
@@ -110,19 +98,19 @@ struct Vectors {
   const uint8_t* packed;
   Vector vectors[kBlocks][kHeld > 0 ? kHeld : 1];
 
-  explicit ZP_INLINE Vectors(const uint8_t* at) : packed(at) {
-    unrolled<kBlocks * kHeld>(ZP_EACH(i) {
+  explicit ZEROPOINT_INLINE Vectors(const uint8_t* at) : packed(at) {
+    unroll<kBlocks * kHeld>(ZP_EACH(i) {
       constexpr int kBlock = decltype(i)::value / kHeld, kAt = decltype(i)::value % kHeld;
       vectors[kBlock][kAt] = read(kBlock, kAt);
     });
   }
-  ZP_INLINE Vector read(int block, int i) const {
+  ZEROPOINT_INLINE Vector read(int block, int i) const {
     Vector v;
     std::memcpy(&v, packed + block * kStride + 16 * i, 16);
     return v;
   }
   template <int kBlock, int kAt>
-  ZP_INLINE Vector get() const {
+  ZEROPOINT_INLINE Vector get() const {
     if constexpr (kAt < kHeld) return vectors[kBlock][kAt];
     return read(kBlock, kAt);
   }
@@ -145,16 +133,16 @@ struct Walk {
   const act_t* rows[S::kInputRows];
   act_t* y;  // first output pixel of the tile
 
-  explicit ZP_INLINE Walk(const Strip& strip, const OutputClamp& clamp)
+  explicit ZEROPOINT_INLINE Walk(const Strip& strip, const OutputClamp& clamp)
       : s(strip),
         weights(strip.block + kHeadBytes),
         bias(strip.block),
         multiplier(strip.block + 32),
         epilogue(neon_epilogue(clamp)) {}
 
-  ZP_INLINE void turn_to(int tile) {
+  ZEROPOINT_INLINE void turn_to(int tile) {
     y = s.y + tile * S::kRows * s.y_row;
-    unrolled<S::kInputRows>(ZP_EACH(r) {
+    unroll<S::kInputRows>(ZP_EACH(r) {
       const int row = s.row + tile * S::kRows * S::kStep + decltype(r)::value;
       const bool inside = row >= 0 && row < s.height;
       rows[decltype(r)::value] =
@@ -163,13 +151,13 @@ struct Walk {
   }
 
   // The channels of all blocks; of a single one in the lower half.
-  static ZP_INLINE int8x16_t load_run(const act_t* from) {
+  static ZEROPOINT_INLINE int8x16_t load_run(const act_t* from) {
     if constexpr (S::kBlocks == 2) return vld1q_s8(from);
     return vcombine_s8(vld1_s8(from), vdup_n_s8(0));
   }
 
   template <bool kInside>
-  ZP_INLINE void load_column(int column) {
+  ZEROPOINT_INLINE void load_column(int column) {
     if (kInside || static_cast<unsigned>(column) < static_cast<unsigned>(s.width)) {
       const ptrdiff_t at = column * s.channels;
       D::load(ZP_EACH(r) { return load_run(rows[decltype(r)::value] + at); }, x);
@@ -181,8 +169,8 @@ struct Walk {
 
   // Adds kernel column kTap of every output row to the accumulators of slot kSlot.
   template <int kTap, int kSlot>
-  ZP_INLINE void add_tap() {
-    unrolled<S::kRows * S::kBlocks>(ZP_EACH(i) {
+  ZEROPOINT_INLINE void add_tap() {
+    unroll<S::kRows * S::kBlocks>(ZP_EACH(i) {
       constexpr int kRow = decltype(i)::value / S::kBlocks;
       constexpr int kBlock = decltype(i)::value % S::kBlocks;
       Sums& sums = acc[kSlot][kRow][kBlock];
@@ -198,16 +186,16 @@ struct Walk {
   }
 
   template <int kBlock>
-  ZP_INLINE int16x8_t scaled(const Sums& sums) const {
+  ZEROPOINT_INLINE int16x8_t scaled(const Sums& sums) const {
     return neon_round(neon_scale(sums.low, multiplier.template get<kBlock, 0>()),
                       neon_scale(sums.high, multiplier.template get<kBlock, 1>()),
                       epilogue.zero_point);
   }
 
   template <int kSlot>
-  ZP_INLINE void finish(int output) {
+  ZEROPOINT_INLINE void finish(int output) {
     act_t* to = y + output * s.y_stride;
-    unrolled<S::kRows>(ZP_EACH(row) {
+    unroll<S::kRows>(ZP_EACH(row) {
       const Sums(&sums)[S::kBlocks] = acc[kSlot][decltype(row)::value];
       act_t* out = to + decltype(row)::value * s.y_row;
       const int8x8_t first = vqmovn_s16(scaled<0>(sums[0]));
@@ -231,7 +219,7 @@ struct Walk {
 
   // The taps of column kPhase of a period, from the kernel's last column to its first.
   template <int kPhase, int kTap, bool kFinish>
-  ZP_INLINE void add_taps(int output) {
+  ZEROPOINT_INLINE void add_taps(int output) {
     if constexpr (kTap >= 0) {
       if constexpr (kPhase % S::kStep == kTap % S::kStep) {
         // Output columns start every kStep columns; a finished one makes room for the next.
@@ -252,7 +240,7 @@ struct Walk {
   // One period of columns; returns whether the tile is done. kInside: all of them lie in the image
   // and finish output columns that are wanted.
   template <int kPhase, bool kFinish, bool kInside>
-  ZP_INLINE bool period(int& column, int& output) {
+  ZEROPOINT_INLINE bool period(int& column, int& output) {
     if constexpr (kPhase < S::kPeriod) {
       load_column<kInside>(column++);
       add_taps<kPhase, S::kSide - 1, kFinish>(output);
@@ -265,7 +253,7 @@ struct Walk {
     return false;
   }
 
-  ZP_INLINE void run() {
+  ZEROPOINT_INLINE void run() {
     for (int tile = 0; tile < s.tiles; ++tile) {
       turn_to(tile);
       int column = s.column, output = 0;

@@ -10,14 +10,15 @@
 #include "kernels/depthwise_s8/arm_columns.h"
 #include "kernels/depthwise_s8/arm_taps.h"
 #include "kernels/depthwise_s8/depthwise_s8_kernels.h"
+#include "kernels/inlining.h"
 
 namespace zeropoint::depthwise_s8 {
 namespace {
 
-ZP_INLINE int8x16_t zip_pairs_low(int8x16_t a, int8x16_t b) {
+ZEROPOINT_INLINE int8x16_t zip_pairs_low(int8x16_t a, int8x16_t b) {
   return vreinterpretq_s8_s16(vzip1q_s16(vreinterpretq_s16_s8(a), vreinterpretq_s16_s8(b)));
 }
-ZP_INLINE int8x16_t zip_pairs_high(int8x16_t a, int8x16_t b) {
+ZEROPOINT_INLINE int8x16_t zip_pairs_high(int8x16_t a, int8x16_t b) {
   return vreinterpretq_s8_s16(vzip2q_s16(vreinterpretq_s16_s8(a), vreinterpretq_s16_s8(b)));
 }
 
@@ -37,17 +38,17 @@ struct Sdot {
   }
 
   template <typename Run>
-  static ZP_INLINE void load(const Run& run, Input (&x)[S::kBlocks][kInputs]) {
-    unrolled<kDwords>(ZP_EACH(d) {
+  static ZEROPOINT_INLINE void load(const Run& run, Input (&x)[S::kBlocks][kInputs]) {
+    unroll<kDwords>(ZP_EACH(d) {
       constexpr int kDword = decltype(d)::value;
       const auto row = ZP_EACH(r) {
         // What fills up the last dword meets zero weights.
         constexpr int kRow = 4 * kDword + decltype(r)::value;
-        return run(Index<(kRow < S::kInputRows ? kRow : S::kInputRows - 1)>{});
+        return run(Constant<(kRow < S::kInputRows ? kRow : S::kInputRows - 1)>{});
       };
-      const int8x16_t r0 = row(Index<0>{}), r1 = row(Index<1>{});
-      const int8x16_t r2 = row(Index<2>{}), r3 = row(Index<3>{});
-      unrolled<S::kBlocks>(ZP_EACH(block) {
+      const int8x16_t r0 = row(Constant<0>{}), r1 = row(Constant<1>{});
+      const int8x16_t r2 = row(Constant<2>{}), r3 = row(Constant<3>{});
+      unroll<S::kBlocks>(ZP_EACH(block) {
         constexpr int kBlock = decltype(block)::value;
         const int8x16_t upper = kBlock == 0 ? vzip1q_s8(r0, r1) : vzip2q_s8(r0, r1);
         const int8x16_t lower = kBlock == 0 ? vzip1q_s8(r2, r3) : vzip2q_s8(r2, r3);
@@ -58,12 +59,13 @@ struct Sdot {
   }
 
   template <int kRow, int kTap, typename W>
-  static ZP_INLINE void add(const Input (&x)[kInputs], const W& packed, Sums& sums) {
-    unrolled<kDwords>(ZP_EACH(d) {
+  static ZEROPOINT_INLINE void add(const Input (&x)[kInputs], const W& packed, Sums& sums) {
+    unroll<kDwords>(ZP_EACH(d) {
       constexpr int kDword = decltype(d)::value;
-      sums.low = vdotq_s32(sums.low, x[2 * kDword], packed(Index<weight(kRow, kTap, kDword, 0)>{}));
-      sums.high =
-          vdotq_s32(sums.high, x[2 * kDword + 1], packed(Index<weight(kRow, kTap, kDword, 1)>{}));
+      sums.low =
+          vdotq_s32(sums.low, x[2 * kDword], packed(Constant<weight(kRow, kTap, kDword, 0)>{}));
+      sums.high = vdotq_s32(sums.high, x[2 * kDword + 1],
+                            packed(Constant<weight(kRow, kTap, kDword, 1)>{}));
     });
   }
 
@@ -84,8 +86,8 @@ struct SdotStep {
   static constexpr int kWeights = 4;
   using Weight = int8x16_t;
 
-  static ZP_INLINE void add(const act_t* const* runs, int channel, const Weight (&weights)[4],
-                            int32x4_t (&acc)[4]) {
+  static ZEROPOINT_INLINE void add(const act_t* const* runs, int channel,
+                                   const Weight (&weights)[4], int32x4_t (&acc)[4]) {
     int8x16_t run[4];
     for (int t = 0; t < 4; ++t) run[t] = vld1q_s8(runs[t] + channel);
     const int8x16_t low01 = vzip1q_s8(run[0], run[1]), low23 = vzip1q_s8(run[2], run[3]);

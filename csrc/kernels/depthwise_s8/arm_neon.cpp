@@ -6,6 +6,7 @@
 #include "kernels/depthwise_s8/arm_columns.h"
 #include "kernels/depthwise_s8/arm_taps.h"
 #include "kernels/depthwise_s8/depthwise_s8_kernels.h"
+#include "kernels/inlining.h"
 
 namespace zeropoint::depthwise_s8 {
 namespace {
@@ -20,15 +21,15 @@ struct Smlal {
   using Weight = int16x8_t;
 
   template <typename Run>
-  static ZP_INLINE void load(const Run& run, Input (&x)[1][kInputs]) {
-    unrolled<kInputs>(ZP_EACH(r) { x[0][decltype(r)::value] = vmovl_s8(vget_low_s8(run(r))); });
+  static ZEROPOINT_INLINE void load(const Run& run, Input (&x)[1][kInputs]) {
+    unroll<kInputs>(ZP_EACH(r) { x[0][decltype(r)::value] = vmovl_s8(vget_low_s8(run(r))); });
   }
 
   template <int kRow, int kTap, typename W>
-  static ZP_INLINE void add(const Input (&x)[kInputs], const W& packed, Sums& sums) {
-    unrolled<S::kSide>(ZP_EACH(r) {
+  static ZEROPOINT_INLINE void add(const Input (&x)[kInputs], const W& packed, Sums& sums) {
+    unroll<S::kSide>(ZP_EACH(r) {
       const int16x8_t run = x[kRow + decltype(r)::value];
-      const int16x8_t weight = packed(Index<kTap * S::kSide + decltype(r)::value>{});
+      const int16x8_t weight = packed(Constant<kTap * S::kSide + decltype(r)::value>{});
       sums.low = vmlal_s16(sums.low, vget_low_s16(run), vget_low_s16(weight));
       sums.high = vmlal_high_s16(sums.high, run, weight);
     });
@@ -49,8 +50,8 @@ struct SmlalStep {
   static constexpr int kWeights = 2;
   using Weight = int16x8_t;
 
-  static ZP_INLINE void add(const act_t* const* runs, int channel, const Weight (&weights)[2],
-                            int32x4_t (&acc)[4]) {
+  static ZEROPOINT_INLINE void add(const act_t* const* runs, int channel,
+                                   const Weight (&weights)[2], int32x4_t (&acc)[4]) {
     const int8x16_t run = vld1q_s8(runs[0] + channel);
     const int16x8_t low = vmovl_s8(vget_low_s8(run)), high = vmovl_high_s8(run);
     acc[0] = vmlal_s16(acc[0], vget_low_s16(low), vget_low_s16(weights[0]));

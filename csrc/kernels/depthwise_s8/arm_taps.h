@@ -18,6 +18,7 @@
 
 #include "kernels/depthwise_s8/depthwise_s8.h"
 #include "kernels/epilogue_neon.h"
+#include "kernels/inlining.h"
 
 namespace zeropoint::depthwise_s8 {
 namespace {
@@ -77,7 +78,7 @@ struct Tile {
 };
 
 template <typename Step, int kPixels>
-ZP_INLINE void run_tile(const Tile& tile, const NeonEpilogue& epilogue) {
+ZEROPOINT_INLINE void run_tile(const Tile& tile, const NeonEpilogue& epilogue) {
   int32x4_t acc[kPixels][4];
   for (int v = 0; v < 4; ++v) {
     int32x4_t bias;

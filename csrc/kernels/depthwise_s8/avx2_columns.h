@@ -24,10 +24,7 @@
 #include "kernels/depthwise_s8/scaling.h"
 #include "kernels/depthwise_s8/strip.h"
 #include "kernels/epilogue_avx2.h"
-
-#ifndef ZP_INLINE
-#define ZP_INLINE static inline __attribute__((always_inline))
-#endif
+#include "kernels/inlining.h"
 
 namespace zeropoint::depthwise_s8 {
 namespace {
@@ -98,19 +95,6 @@ void columns_pack(const PackArgs& args, void* packed) {
   }
 }
 
-// Calls body(Index<0>), ... body(Index<kCount - 1>).
-template <int kValue>
-struct Index {
-  static constexpr int value = kValue;
-};
-template <int kCount, int kBegin = 0, typename Body>
-ZP_INLINE void unrolled(const Body& body) {
-  if constexpr (kBegin < kCount) {
-    body(Index<kBegin>{});
-    unrolled<kCount, kBegin + 1>(body);
-  }
-}
-
 template <typename S, Scaling kScaling>
 struct ColumnsWalk {
   // A column of the image: where it lies in a row, unless it is padding.
@@ -129,13 +113,12 @@ struct ColumnsWalk {
   const act_t* rows[S::kSide];
   act_t* y;
 
-  explicit __attribute__((always_inline)) inline ColumnsWalk(const Strip& strip,
-                                                             const OutputClamp& clamp)
+  explicit ZEROPOINT_INLINE ColumnsWalk(const Strip& strip, const OutputClamp& clamp)
       : s(strip), epilogue(avx2_epilogue(clamp)) {}
 
-  __attribute__((always_inline)) inline void turn_to(int tile) {
+  ZEROPOINT_INLINE void turn_to(int tile) {
     y = s.y + tile * s.y_row;
-    unrolled<S::kSide>([&](auto r) __attribute__((always_inline)) {
+    unroll<S::kSide>([&](auto r) ZEROPOINT_LAMBDA {
       const int row = s.row + tile * S::kStep + decltype(r)::value;
       const bool inside = row >= 0 && row < s.height;
       rows[decltype(r)::value] =
@@ -144,17 +127,17 @@ struct ColumnsWalk {
   }
 
   template <bool kInside>
-  __attribute__((always_inline)) inline Column column(int c) const {
+  ZEROPOINT_INLINE Column column(int c) const {
     return {kInside || static_cast<unsigned>(c) < static_cast<unsigned>(s.width), c * s.channels};
   }
 
   template <int kRow>
-  __attribute__((always_inline)) inline __m256i load(const Column& column) const {
+  ZEROPOINT_INLINE __m256i load(const Column& column) const {
     const act_t* run = column.inside ? rows[kRow] + column.at : s.pad;
     return _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(run)));
   }
 
-  __attribute__((always_inline)) inline __m256i vector(int at) const {
+  ZEROPOINT_INLINE __m256i vector(int at) const {
     return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(s.block + at));
   }
 
@@ -162,11 +145,11 @@ struct ColumnsWalk {
   struct Pair {
     __m256i low, high;
 
-    __attribute__((always_inline)) inline Pair(__m256i a, __m256i b)
+    ZEROPOINT_INLINE Pair(__m256i a, __m256i b)
         : low(_mm256_unpacklo_epi16(a, b)), high(_mm256_unpackhi_epi16(a, b)) {}
   };
 
-  static __attribute__((always_inline)) inline __m256i plus(__m256i sum, __m256i x, __m256i w) {
+  static ZEROPOINT_INLINE __m256i plus(__m256i sum, __m256i x, __m256i w) {
     sum = _mm256_add_epi32(sum, _mm256_madd_epi16(x, w));
     // GCC would first compute all products, for which there are not enough registers.
     asm("" : "+x"(sum));
@@ -175,13 +158,13 @@ struct ColumnsWalk {
 
   // Adds the products of the pair with set kSet to the output column of age kAge.
   template <int kSet, int kAge>
-  __attribute__((always_inline)) inline void add(const Pair& x) {
+  ZEROPOINT_INLINE void add(const Pair& x) {
     sums[kAge][0] = plus(sums[kAge][0], x.low, vector(kHeadBytes + kSet * 64));
     sums[kAge][1] = plus(sums[kAge][1], x.high, vector(kHeadBytes + kSet * 64 + 32));
   }
 
   template <int kVector>
-  __attribute__((always_inline)) inline __m256i rounded(__m256i sum) const {
+  ZEROPOINT_INLINE __m256i rounded(__m256i sum) const {
     const __m256 m = _mm256_castsi256_ps(vector(128 + kVector * 32));
     if constexpr (kScaling == Scaling::from_zero) {
       const __m256 offset = _mm256_castsi256_ps(vector(192 + kVector * 32));
@@ -192,7 +175,7 @@ struct ColumnsWalk {
     return _mm256_cvtps_epi32(scaled);
   }
 
-  __attribute__((always_inline)) inline void finish(int output) const {
+  ZEROPOINT_INLINE void finish(int output) const {
     const __m256i r0 = rounded<0>(done[0]), r1 = rounded<1>(done[1]);
     __m256i words = _mm256_packs_epi32(r0, r1);
     if (kScaling != Scaling::from_zero) words = _mm256_adds_epi16(words, epilogue.zero_point);
@@ -214,9 +197,9 @@ struct ColumnsWalk {
   // Adds the vertical pair kPair of column kColumn of the step, to output columns of the ages from
   // kYoungest to kOldest.
   template <int kPair, int kColumn, int kYoungest, int kOldest>
-  __attribute__((always_inline)) inline void add_vertical(const Column& column) {
+  ZEROPOINT_INLINE void add_vertical(const Column& column) {
     const Pair x(load<2 * kPair>(column), load<2 * kPair + 1>(column));
-    unrolled<kOldest - kYoungest + 1>([&](auto younger) __attribute__((always_inline)) {
+    unroll<kOldest - kYoungest + 1>([&](auto younger) ZEROPOINT_LAMBDA {
       constexpr int kAge = kOldest - decltype(younger)::value;
       constexpr int kTap = kAge * S::kStep + kColumn;
       if constexpr (kTap < S::kSide) add<kPair * S::kSide + kTap, kAge>(x);
@@ -224,8 +207,8 @@ struct ColumnsWalk {
   }
 
   template <int kYoungest, int kOldest>
-  __attribute__((always_inline)) inline void add_horizontal(const Pair& x) {
-    unrolled<kOldest + 1, kYoungest>([&](auto age) __attribute__((always_inline)) {
+  ZEROPOINT_INLINE void add_horizontal(const Pair& x) {
+    unroll<kOldest + 1, kYoungest>([&](auto age) ZEROPOINT_LAMBDA {
       constexpr int kAge = decltype(age)::value;
       if constexpr (S::kStep == 2) {
         add<S::kVertical + kAge, kAge>(x);
@@ -241,7 +224,7 @@ struct ColumnsWalk {
   // kOldest are wanted: 0 begins there; kLive ends as column `output`. kInside: all of
   // the input columns lie in the image.
   template <int kYoungest, int kOldest, bool kInside = false>
-  __attribute__((always_inline)) inline void step(int c, int output) {
+  ZEROPOINT_INLINE void step(int c, int output) {
     // Storing what ended in the step before overlaps with this step. The first time that is
     // nothing, which the next step overwrites.
     if constexpr (kOldest == S::kLive) finish(output > 0 ? output - 1 : 0);
@@ -257,30 +240,30 @@ struct ColumnsWalk {
     } else {
       const Column second = column<kInside>(c + 1);
       add_horizontal<kYoungest, kOldest>(Pair(last, load<S::kSide - 1>(second)));
-      unrolled<S::kPairs>([&](auto pair) __attribute__((always_inline)) {
+      unroll<S::kPairs>([&](auto pair) ZEROPOINT_LAMBDA {
         add_vertical<decltype(pair)::value, 1, kYoungest, kOldest>(second);
       });
     }
-    unrolled<S::kPairs>([&](auto pair) __attribute__((always_inline)) {
+    unroll<S::kPairs>([&](auto pair) ZEROPOINT_LAMBDA {
       add_vertical<decltype(pair)::value, 0, kYoungest, kOldest>(first);
     });
     if constexpr (kOldest == S::kLive) {
       done[0] = sums[S::kLive][0];
       done[1] = sums[S::kLive][1];
     }
-    unrolled<S::kLive>([&](auto younger) __attribute__((always_inline)) {
+    unroll<S::kLive>([&](auto younger) ZEROPOINT_LAMBDA {
       constexpr int kAge = S::kLive - decltype(younger)::value;
       sums[kAge][0] = sums[kAge - 1][0];
       sums[kAge][1] = sums[kAge - 1][1];
     });
   }
 
-  __attribute__((always_inline)) inline void run() {
+  ZEROPOINT_INLINE void run() {
     for (int tile = 0; tile < s.tiles; ++tile) {
       turn_to(tile);
       int c = s.column;
       before = done[0] = done[1] = _mm256_setzero_si256();
-      unrolled<S::kLive>([&](auto oldest) __attribute__((always_inline)) {
+      unroll<S::kLive>([&](auto oldest) ZEROPOINT_LAMBDA {
         step<0, decltype(oldest)::value>(c, 0);
         c += S::kStep;
       });
@@ -294,7 +277,7 @@ struct ColumnsWalk {
         step<0, S::kLive>(c, output);
       }
       // The last ones begin no others.
-      unrolled<S::kLive + 1, 1>([&](auto youngest) __attribute__((always_inline)) {
+      unroll<S::kLive + 1, 1>([&](auto youngest) ZEROPOINT_LAMBDA {
         constexpr int kYoungest = decltype(youngest)::value;
         if (output != s.outputs - 1 - S::kLive + kYoungest) return;
         step<kYoungest, S::kLive>(c, output);

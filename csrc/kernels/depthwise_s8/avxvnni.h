@@ -10,6 +10,7 @@
 #include "kernels/depthwise_s8/avxvnni_registers.h"
 #include "kernels/depthwise_s8/columns.h"
 #include "kernels/depthwise_s8/ymm_taps.h"
+#include "kernels/inlining.h"
 
 namespace zeropoint::depthwise_s8 {
 namespace {
@@ -19,8 +20,8 @@ struct FourTaps {
   using Weight = int8_t;
 
   template <int kPixels, typename LoadRun>
-  ZP_INLINE void add(__m256i (&acc)[kPixels][4], const uint8_t* weights, int t, int taps,
-                     const LoadRun& load_run) {
+  static ZEROPOINT_INLINE void add(__m256i (&acc)[kPixels][4], const uint8_t* weights, int t,
+                                   int taps, const LoadRun& load_run) {
     const int last = taps - 1;
     // Past the last tap the weights are zero, so its activations serve again.
     const int t1 = t + 1 < last ? t + 1 : last;

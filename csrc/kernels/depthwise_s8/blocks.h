@@ -5,12 +5,11 @@
 #include <cstdint>
 
 #include "kernels/depthwise_s8/scaling.h"
+#include "kernels/inlining.h"
 #include "quant/requantize.h"
 
 namespace zeropoint::depthwise_s8 {
 namespace {
-
-#define ZP_INLINE static inline __attribute__((always_inline))
 
 // No value may be a NaN.
 template <typename V, Scaling kScaling>
@@ -20,13 +19,13 @@ struct Finish {
   Float highest;
   Int zero_point, qmin;
 
-  explicit __attribute__((always_inline)) inline Finish(const OutputClamp& clamp)
+  explicit ZEROPOINT_INLINE Finish(const OutputClamp& clamp)
       : highest(V::set_f(static_cast<float>(clamp.qmax - clamp.zero_point))),
         zero_point(V::set_s16(clamp.zero_point)),
         qmin(V::set_u8(clamp.qmin)) {}
 
   // `offset` is -2^23 * m for Scaling::from_zero, else unused.
-  __attribute__((always_inline)) inline Int scale(Int acc, Float m, Float offset) const {
+  ZEROPOINT_INLINE Int scale(Int acc, Float m, Float offset) const {
     if constexpr (kScaling == Scaling::from_zero) {
       return V::round(V::fma(V::as_float(acc), m, offset));
     } else if constexpr (kScaling == Scaling::whole_range) {
@@ -35,22 +34,22 @@ struct Finish {
       return V::round(V::min_f(V::mul(V::to_float(acc), m), highest));
     }
   }
-  __attribute__((always_inline)) inline Int narrow(Int a, Int b) const {
+  ZEROPOINT_INLINE Int narrow(Int a, Int b) const {
     const Int words = V::narrow_s16(a, b);
     return kScaling == Scaling::from_zero ? words : V::add_s16(words, zero_point);
   }
-  __attribute__((always_inline)) inline Int to_bytes(Int a, Int b) const {
+  ZEROPOINT_INLINE Int to_bytes(Int a, Int b) const {
     const Int bytes = V::narrow_u8(a, b);
     return kScaling == Scaling::any ? V::max_u8(bytes, qmin) : bytes;
   }
 };
 
 // Channels that a block has room for.
-ZP_INLINE int packed_width(int width) { return width < 32 ? 32 : width; }
+ZEROPOINT_INLINE int packed_width(int width) { return width < 32 ? 32 : width; }
 
 // The channel, within its block, that dword `slot` of a packed block's four registers belongs to:
 // lo8/hi8 and then lo16/hi16 leave the bytes in this order, and the epilogue's packs undo it.
-ZP_INLINE int channel_of_slot(int slot, int width) {
+ZEROPOINT_INLINE int channel_of_slot(int slot, int width) {
   const int lanes = packed_width(width) / 4;
   return slot % lanes / 4 * 16 % width + slot / lanes * 4 + slot % 4;
 }

@@ -21,6 +21,7 @@
 #include "kernels/depthwise_s8/depthwise_s8.h"
 #include "kernels/depthwise_s8/scaling.h"
 #include "kernels/depthwise_s8/strip.h"
+#include "kernels/inlining.h"
 
 namespace zeropoint::depthwise_s8 {
 namespace {
@@ -117,7 +118,7 @@ struct Walk {
   const act_t* rows[C::kInputRows * V::kTiles];
   act_t *y, *second;  // first output pixels of the tile, and of the one beside it (or its own)
 
-  explicit __attribute__((always_inline)) inline Walk(const Strip& strip, const OutputClamp& clamp)
+  explicit ZEROPOINT_INLINE Walk(const Strip& strip, const OutputClamp& clamp)
       : s(strip), finishing(clamp) {
     for (int set = 0; set < C::kSets; ++set) {
       for (int v = 0; v < C::kVectors; ++v) {
@@ -135,7 +136,7 @@ struct Walk {
   }
 
   // Turns to tile `tile`, or with paired registers to two; the last one may stand beside itself.
-  __attribute__((always_inline)) inline void turn_to(int tile) {
+  ZEROPOINT_INLINE void turn_to(int tile) {
     for (int i = 0; i < V::kTiles; ++i) {
       const int at = tile + i < s.tiles ? tile + i : tile;
       second = s.y + at * C::kRows * s.y_row;
@@ -155,8 +156,7 @@ struct Walk {
   }
 
   // Interleaves four runs into this pass's vectors.
-  static __attribute__((always_inline)) inline void interleave(Int r0, Int r1, Int r2, Int r3,
-                                                               Int (&out)[C::kVectors]) {
+  static ZEROPOINT_INLINE void interleave(Int r0, Int r1, Int r2, Int r3, Int (&out)[C::kVectors]) {
     if (kFirst == 0) {
       const Int a = V::lo8(r0, r1), b = V::lo8(r2, r3);
       out[0] = V::lo16(a, b);
@@ -169,7 +169,7 @@ struct Walk {
     }
   }
 
-  __attribute__((always_inline)) inline void load_column(int column) {
+  ZEROPOINT_INLINE void load_column(int column) {
     Int run[C::kDwords * 4];
     if (static_cast<unsigned>(column) < static_cast<unsigned>(s.width)) {
       const ptrdiff_t at = column * s.channels;
@@ -189,7 +189,7 @@ struct Walk {
 
   // Adds kernel column kTap of every output row to the accumulators of slot kSlot.
   template <int kTap, int kSlot>
-  __attribute__((always_inline)) inline void add_tap() {
+  ZEROPOINT_INLINE void add_tap() {
     for (int row = 0; row < C::kRows; ++row) {
       for (int v = 0; v < C::kVectors; ++v) {
         Int sum = kTap == 0 ? bias[v] : acc[kSlot][row][v];
@@ -203,7 +203,7 @@ struct Walk {
   }
 
   template <int kSlot>
-  __attribute__((always_inline)) inline void finish(int output, Int* scratch) {
+  ZEROPOINT_INLINE void finish(int output, Int* scratch) {
     for (int row = 0; row < C::kRows; ++row) {
       Int rounded[C::kVectors];
       for (int v = 0; v < C::kVectors; ++v) {
@@ -228,7 +228,7 @@ struct Walk {
 
   // The taps of column kPhase of a period, from the kernel's last column to its first.
   template <int kPhase, int kTap, bool kFinish>
-  __attribute__((always_inline)) inline void add_taps(int output, Int* scratch) {
+  ZEROPOINT_INLINE void add_taps(int output, Int* scratch) {
     if constexpr (kTap >= 0) {
       if constexpr (kPhase % C::kStep == kTap % C::kStep) {
         // Output columns start every kStep columns; a finished one makes room for the next.
@@ -248,7 +248,7 @@ struct Walk {
 
   // One period of columns; returns whether the strip is done.
   template <int kPhase, bool kFinish>
-  __attribute__((always_inline)) inline bool period(int& column, int& output, Int* scratch) {
+  ZEROPOINT_INLINE bool period(int& column, int& output, Int* scratch) {
     if constexpr (kPhase < C::kPeriod) {
       load_column(column++);
       add_taps<kPhase, C::kSide - 1, kFinish>(output, scratch);
@@ -260,7 +260,7 @@ struct Walk {
     return false;
   }
 
-  __attribute__((always_inline)) inline void run(Int* scratch) {
+  ZEROPOINT_INLINE void run(Int* scratch) {
     for (int tile = 0; tile < s.tiles; tile += V::kTiles) {
       turn_to(tile);
       int column = s.column, output = 0;
@@ -346,7 +346,7 @@ class ColumnsRun {
         strip.pad = args_.x.pad_row + c0;
         strip.y = args_.y + row * strip.y_row + begin * strip.y_stride + c0;
         strip.count = rest < width ? rest : width;
-        with_registers(width, [&](auto registers) __attribute__((always_inline)) {
+        with_registers(width, [&](auto registers) ZEROPOINT_LAMBDA {
           run_strip<decltype(registers), R>(strip, args_.clamp, scaling_);
         });
         strip.block += columns_block_bytes<C>(width);

@@ -8,6 +8,7 @@
 #include "kernels/depthwise_s8/avx2_columns.h"
 #include "kernels/depthwise_s8/depthwise_s8_kernels.h"
 #include "kernels/depthwise_s8/ymm_taps.h"
+#include "kernels/inlining.h"
 
 namespace zeropoint::depthwise_s8 {
 namespace {
@@ -17,8 +18,8 @@ struct TwoTaps {
   using Weight = int16_t;
 
   template <int kPixels, typename LoadRun>
-  ZP_INLINE void add(__m256i (&acc)[kPixels][4], const uint8_t* weights, int t, int taps,
-                     const LoadRun& load_run) {
+  static ZEROPOINT_INLINE void add(__m256i (&acc)[kPixels][4], const uint8_t* weights, int t,
+                                   int taps, const LoadRun& load_run) {
     const __m256i zero = _mm256_setzero_si256();
     // A missing last tap has zero weights, so the one before it serves again.
     const int t1 = t + 1 < taps ? t + 1 : t;

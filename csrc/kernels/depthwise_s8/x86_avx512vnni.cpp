@@ -16,6 +16,7 @@
 #include "kernels/depthwise_s8/avx512_registers.h"
 #include "kernels/depthwise_s8/columns.h"
 #include "kernels/depthwise_s8/depthwise_s8_kernels.h"
+#include "kernels/inlining.h"
 
 namespace zeropoint::depthwise_s8 {
 namespace {
@@ -72,7 +73,7 @@ struct Tile {
 };
 
 template <typename V, int kPixels>
-ZP_INLINE void run_tile(const Tile& tile, const OutputClamp& clamp) {
+ZEROPOINT_INLINE void run_tile(const Tile& tile, const OutputClamp& clamp) {
   using Int = typename V::Int;
   constexpr int kBytes = V::kStride;
   Int acc[kPixels][4];
@@ -142,7 +143,7 @@ void run_block(Tile tile, int pixels, const OutputClamp& clamp) {
 void gather_runs(const Rows<act_t>& x, const int32_t* offsets, int count, const act_t** runs) {
   const __m512i base = _mm512_set1_epi64(reinterpret_cast<intptr_t>(x.base));
   const __m512i pad_row = _mm512_set1_epi64(reinterpret_cast<intptr_t>(x.pad_row));
-  const auto gather = [&](int i, __mmask8 mask) __attribute__((always_inline)) {
+  const auto gather = [&](int i, __mmask8 mask) ZEROPOINT_LAMBDA {
     const __m256i offset = _mm256_maskz_loadu_epi32(mask, offsets + i);
     const __m512i address = _mm512_add_epi64(base, _mm512_cvtepi32_epi64(offset));
     // kPadding is the only negative offset, so the sign chooses.

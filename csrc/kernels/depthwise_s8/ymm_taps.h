@@ -21,10 +21,7 @@
 
 #include "kernels/depthwise_s8/depthwise_s8.h"
 #include "kernels/epilogue_avx2.h"
-
-#ifndef ZP_INLINE
-#define ZP_INLINE static inline __attribute__((always_inline))
-#endif
+#include "kernels/inlining.h"
 
 namespace zeropoint::depthwise_s8 {
 namespace {
@@ -67,7 +64,9 @@ void pack(const PackArgs& args, void* packed) {
   }
 }
 
-ZP_INLINE __m256i load(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+ZEROPOINT_INLINE __m256i load(const void* p) {
+  return _mm256_loadu_si256(static_cast<const __m256i*>(p));
+}
 
 // What a tile needs besides its accumulators.
 struct Tile {
@@ -82,8 +81,8 @@ struct Tile {
 
 // 32 channels of kPixels pixels; kPaired: 16 channels of pixel p and of pixel p + kPixels.
 template <typename Step, int kPixels, bool kPaired>
-ZP_INLINE void run_tile(const Tile& tile, const Avx2Epilogue& epilogue) {
-  const auto load_run = [&](int p, int t) __attribute__((always_inline)) {
+ZEROPOINT_INLINE void run_tile(const Tile& tile, const Avx2Epilogue& epilogue) {
+  const auto load_run = [&](int p, int t) ZEROPOINT_LAMBDA {
     const act_t* x = tile.runs[p * tile.taps + t] + tile.channel;
     if (!kPaired) return load(x);
     const act_t* second = tile.runs[(p + kPixels) * tile.taps + t] + tile.channel;

@@ -5,11 +5,10 @@
 // alone there; so four of them, with the index moved down by 64 each time, cover 256 bytes.
 #include "kernels/elementwise_s8/elementwise_s8_kernels.h"
 #include "kernels/epilogue_neon.h"
+#include "kernels/inlining.h"
 
 namespace zeropoint::elementwise_s8 {
 namespace {
-
-#define ZP_INLINE __attribute__((always_inline)) inline
 
 constexpr int kWidth = 16;
 
@@ -19,11 +18,11 @@ struct Operand {
   int8x8_t zero;
   int16x8_t constant;
 
-  ZP_INLINE Operand(const act_t* x, int32_t zero_point)
+  ZEROPOINT_INLINE Operand(const act_t* x, int32_t zero_point)
       : zero(vdup_n_s8(static_cast<int8_t>(zero_point))),
         constant(vdupq_n_s16(static_cast<int16_t>(kStep == 0 ? x[0] - zero_point : 0))) {}
 
-  ZP_INLINE void center(int8x16_t q, int16x8_t (&out)[2]) const {
+  ZEROPOINT_INLINE void center(int8x16_t q, int16x8_t (&out)[2]) const {
     if (kStep == 0) {
       out[0] = out[1] = constant;
     } else {
@@ -36,13 +35,13 @@ struct Operand {
 // y = round_clamp(scaled(a, b)) element by element, where scaled takes eight centered elements of
 // each operand to two vectors.
 template <int kStepA, int kStepB, typename Scaled>
-ZP_INLINE void for_binary_blocks(const BinaryArgs& args, const Scaled& scaled) {
+ZEROPOINT_INLINE void for_binary_blocks(const BinaryArgs& args, const Scaled& scaled) {
   const Operand<kStepA> operand_a(args.a, args.zero_a);
   const Operand<kStepB> operand_b(args.b, args.zero_b);
   const NeonEpilogue epilogue = neon_epilogue(args.clamp);
   const act_t *a = args.a, *b = args.b;
   act_t* y = args.y;
-  const auto block = [&](int8x16_t qa, int8x16_t qb) __attribute__((always_inline)) {
+  const auto block = [&](int8x16_t qa, int8x16_t qb) ZEROPOINT_LAMBDA {
     int16x8_t u[2], v[2];
     operand_a.center(qa, u);
     operand_b.center(qb, v);
@@ -67,30 +66,30 @@ ZP_INLINE void for_binary_blocks(const BinaryArgs& args, const Scaled& scaled) {
   }
 }
 
-ZP_INLINE float32x4_t to_float_low(int16x8_t v) {
+ZEROPOINT_INLINE float32x4_t to_float_low(int16x8_t v) {
   return vcvtq_f32_s32(vmovl_s16(vget_low_s16(v)));
 }
-ZP_INLINE float32x4_t to_float_high(int16x8_t v) { return vcvtq_f32_s32(vmovl_high_s16(v)); }
+ZEROPOINT_INLINE float32x4_t to_float_high(int16x8_t v) { return vcvtq_f32_s32(vmovl_high_s16(v)); }
 
 template <int kStepA, int kStepB>
 void add_steps(const BinaryArgs& args) {
   const float32x4_t ma = vdupq_n_f32(args.multiplier_a), mb = vdupq_n_f32(args.multiplier_b);
-  for_binary_blocks<kStepA, kStepB>(args, [=](int16x8_t a, int16x8_t b, float32x4_t& lo,
-                                              float32x4_t& hi) __attribute__((always_inline)) {
-    // Each product is rounded; huge multipliers may give inf - inf, which counts as 0.
-    lo = vaddq_f32(vmulq_f32(to_float_low(a), ma), vmulq_f32(to_float_low(b), mb));
-    hi = vaddq_f32(vmulq_f32(to_float_high(a), ma), vmulq_f32(to_float_high(b), mb));
-  });
+  for_binary_blocks<kStepA, kStepB>(
+      args, [=](int16x8_t a, int16x8_t b, float32x4_t& lo, float32x4_t& hi) ZEROPOINT_LAMBDA {
+        // Each product is rounded; huge multipliers may give inf - inf, which counts as 0.
+        lo = vaddq_f32(vmulq_f32(to_float_low(a), ma), vmulq_f32(to_float_low(b), mb));
+        hi = vaddq_f32(vmulq_f32(to_float_high(a), ma), vmulq_f32(to_float_high(b), mb));
+      });
 }
 
 template <int kStepA, int kStepB>
 void mul_steps(const BinaryArgs& args) {
   const float32x4_t m = vdupq_n_f32(args.multiplier_a);
-  for_binary_blocks<kStepA, kStepB>(args, [=](int16x8_t a, int16x8_t b, float32x4_t& lo,
-                                              float32x4_t& hi) __attribute__((always_inline)) {
-    lo = neon_scale(vmull_s16(vget_low_s16(a), vget_low_s16(b)), m);
-    hi = neon_scale(vmull_high_s16(a, b), m);
-  });
+  for_binary_blocks<kStepA, kStepB>(
+      args, [=](int16x8_t a, int16x8_t b, float32x4_t& lo, float32x4_t& hi) ZEROPOINT_LAMBDA {
+        lo = neon_scale(vmull_s16(vget_low_s16(a), vget_low_s16(b)), m);
+        hi = neon_scale(vmull_high_s16(a, b), m);
+      });
 }
 
 void add(const BinaryArgs& args) {
@@ -118,7 +117,7 @@ void lookup(const LookupArgs& args) {
   const int8x16x4_t from_128 = vld1q_s8_x4(args.table);
   const int8x16x4_t from_192 = vld1q_s8_x4(args.table + 64);
   const uint8x16_t k64 = vdupq_n_u8(64), k128 = vdupq_n_u8(128), k192 = vdupq_n_u8(192);
-  const auto block = [&](int8x16_t q) __attribute__((always_inline)) {
+  const auto block = [&](int8x16_t q) ZEROPOINT_LAMBDA {
     const uint8x16_t x = vreinterpretq_u8_s8(q);
     const int8x16_t low = vqtbx4q_s8(vqtbl4q_s8(from_0, x), from_64, vsubq_u8(x, k64));
     return vqtbx4q_s8(vqtbx4q_s8(low, from_128, vsubq_u8(x, k128)), from_192, vsubq_u8(x, k192));
@@ -137,7 +136,7 @@ void lookup(const LookupArgs& args) {
 void quantize(const QuantizeArgs& args) {
   const float32x4_t scale = vdupq_n_f32(args.scale);
   const NeonEpilogue epilogue = neon_epilogue(args.clamp);
-  const auto block = [&](const float* x) __attribute__((always_inline)) {
+  const auto block = [&](const float* x) ZEROPOINT_LAMBDA {
     float32x4_t v[4];
     for (int k = 0; k < 4; ++k) v[k] = vdivq_f32(vld1q_f32(x + 4 * k), scale);
     return neon_round_clamp(v[0], v[1], v[2], v[3], epilogue);

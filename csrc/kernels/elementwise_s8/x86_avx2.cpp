@@ -8,21 +8,22 @@
 
 #include "kernels/elementwise_s8/elementwise_s8_kernels.h"
 #include "kernels/epilogue_avx2.h"
+#include "kernels/inlining.h"
 
 namespace zeropoint::elementwise_s8 {
 namespace {
 
-#define ZP_INLINE static inline __attribute__((always_inline))
-
 constexpr int kWidth = 32;
 
-ZP_INLINE __m256i load(const act_t* x) {
+ZEROPOINT_INLINE __m256i load(const act_t* x) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x));
 }
-ZP_INLINE void store(act_t* y, __m256i v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(y), v); }
+ZEROPOINT_INLINE void store(act_t* y, __m256i v) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(y), v);
+}
 
 // 32 bytes -> 4 x 8 floats q - zero, in unpack order; `biased_zero` is 8388608 + zero.
-ZP_INLINE void widen(__m256i q, __m256 biased_zero, __m256 out[4]) {
+ZEROPOINT_INLINE void widen(__m256i q, __m256 biased_zero, __m256 out[4]) {
   const __m256i zero = _mm256_setzero_si256();
   const __m256i exponent = _mm256_set1_epi16(0x4B00);
   const __m256i lo = _mm256_unpacklo_epi8(q, zero);
@@ -33,11 +34,11 @@ ZP_INLINE void widen(__m256i q, __m256 biased_zero, __m256 out[4]) {
   out[3] = _mm256_sub_ps(_mm256_castsi256_ps(_mm256_unpackhi_epi16(hi, exponent)), biased_zero);
 }
 
-ZP_INLINE __m256 biased(int32_t zero) {
+ZEROPOINT_INLINE __m256 biased(int32_t zero) {
   return _mm256_set1_ps(8388608.0f + static_cast<float>(zero));
 }
 
-ZP_INLINE void nan_to_zero(__m256 v[4]) {
+ZEROPOINT_INLINE void nan_to_zero(__m256 v[4]) {
   for (int k = 0; k < 4; ++k) v[k] = _mm256_and_ps(v[k], _mm256_cmp_ps(v[k], v[k], _CMP_ORD_Q));
 }
 
@@ -70,7 +71,7 @@ struct Operand {
 
 // Calls body(a, b, y) for each 32 elements and for what remains, then with copies.
 template <int kStepA, int kStepB, typename Body>
-ZP_INLINE void for_binary_blocks(const BinaryArgs& args, const Body& body) {
+ZEROPOINT_INLINE void for_binary_blocks(const BinaryArgs& args, const Body& body) {
   int64_t i = 0;
   for (; i + kWidth <= args.n; i += kWidth) {
     body(args.a + i * kStepA, args.b + i * kStepB, args.y + i);
@@ -94,7 +95,7 @@ void add_steps(const BinaryArgs& args) {
   const bool may_be_nan = sum_may_be_nan(args.multiplier_a, args.multiplier_b);
   const Avx2Epilogue epilogue = avx2_epilogue(args.clamp);
   for_binary_blocks<kStepA, kStepB>(
-      args, [&](const act_t* a, const act_t* b, act_t* y) __attribute__((always_inline)) {
+      args, [&](const act_t* a, const act_t* b, act_t* y) ZEROPOINT_LAMBDA {
         __m256 u[4], v[4];
         operand_a.load32(a, u);
         operand_b.load32(b, v);
@@ -112,15 +113,17 @@ void mul_steps(const BinaryArgs& args) {
   const Operand<kStepB> operand_b(args.b, args.zero_b);
   const __m256 m = _mm256_set1_ps(args.multiplier_a);
   const Avx2Epilogue epilogue = avx2_epilogue(args.clamp);
-  for_binary_blocks<kStepA, kStepB>(
-      args, [&](const act_t* a, const act_t* b, act_t* y) __attribute__((always_inline)) {
-        __m256 u[4], v[4];
-        operand_a.load32(a, u);
-        operand_b.load32(b, v);
-        // |difference| <= 255: the product of the two floats is the exact integer.
-        for (int k = 0; k < 4; ++k) u[k] = _mm256_mul_ps(_mm256_mul_ps(u[k], v[k]), m);
-        store(y, avx2_round_clamp(u[0], u[1], u[2], u[3], epilogue));
-      });
+  for_binary_blocks<kStepA, kStepB>(args,
+                                    [&](const act_t* a, const act_t* b, act_t* y) ZEROPOINT_LAMBDA {
+                                      __m256 u[4], v[4];
+                                      operand_a.load32(a, u);
+                                      operand_b.load32(b, v);
+                                      // |difference| <= 255: the product of the two floats is the
+                                      // exact integer.
+                                      for (int k = 0; k < 4; ++k)
+                                        u[k] = _mm256_mul_ps(_mm256_mul_ps(u[k], v[k]), m);
+                                      store(y, avx2_round_clamp(u[0], u[1], u[2], u[3], epilogue));
+                                    });
 }
 
 void add(const BinaryArgs& args) {
@@ -142,15 +145,15 @@ void mul(const BinaryArgs& args) {
 }
 
 // vpblendvb looks at bit 7 of each byte; shifting words moves the wanted bit there.
-ZP_INLINE __m256i lookup32(__m256i x, const act_t* table) {
+ZEROPOINT_INLINE __m256i lookup32(__m256i x, const act_t* table) {
   const __m256i low = _mm256_and_si256(x, _mm256_set1_epi8(0x0F));
   const __m256i bit4 = _mm256_slli_epi16(x, 3), bit5 = _mm256_slli_epi16(x, 2);
   const __m256i bit6 = _mm256_slli_epi16(x, 1), bit7 = x;
-  const auto row = [&](int r) __attribute__((always_inline)) {
+  const auto row = [&](int r) ZEROPOINT_LAMBDA {
     const auto* entries = reinterpret_cast<const __m128i*>(table + 16 * r);
     return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128(entries)), low);
   };
-  const auto rows4 = [&](int r) __attribute__((always_inline)) {
+  const auto rows4 = [&](int r) ZEROPOINT_LAMBDA {
     return _mm256_blendv_epi8(_mm256_blendv_epi8(row(r), row(r + 1), bit4),
                               _mm256_blendv_epi8(row(r + 2), row(r + 3), bit4), bit5);
   };
@@ -172,7 +175,7 @@ void quantize(const QuantizeArgs& args) {
   const Avx2Epilogue epilogue = avx2_epilogue(args.clamp);
   // Puts the dwords (four bytes each) that the packs interleaved back in order.
   const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-  const auto convert = [&](__m256 v[4]) __attribute__((always_inline)) {
+  const auto convert = [&](__m256 v[4]) ZEROPOINT_LAMBDA {
     for (int k = 0; k < 4; ++k) v[k] = _mm256_div_ps(v[k], scale);
     nan_to_zero(v);
     return _mm256_permutevar8x32_epi32(avx2_round_clamp(v[0], v[1], v[2], v[3], epilogue), order);

@@ -7,29 +7,28 @@
 // seven bits, from which the lowest bit selects a byte.
 #include "kernels/elementwise_s8/elementwise_s8_kernels.h"
 #include "kernels/epilogue_avx512.h"
+#include "kernels/inlining.h"
 
 namespace zeropoint::elementwise_s8 {
 namespace {
 
-#define ZP_INLINE static inline __attribute__((always_inline))
-
 constexpr int kWidth = 64;
 
-ZP_INLINE __mmask64 first_elements(int64_t count) {
+ZEROPOINT_INLINE __mmask64 first_elements(int64_t count) {
   return count >= kWidth ? ~__mmask64{0} : ~__mmask64{0} >> (kWidth - count);
 }
 
 // Calls body(offset, mask) for each 64 elements and for what remains. The mask of a full block is
 // a constant, so that it costs nothing.
 template <typename Body>
-ZP_INLINE void for_blocks(int64_t n, const Body& body) {
+ZEROPOINT_INLINE void for_blocks(int64_t n, const Body& body) {
   int64_t i = 0;
   for (; i + kWidth <= n; i += kWidth) body(i, ~__mmask64{0});
   if (i < n) body(i, first_elements(n - i));
 }
 
 // 64 bytes -> 4 x 16 floats q - zero, in unpack order; `biased_zero` is 8388608 + zero.
-ZP_INLINE void widen(__m512i q, __m512 biased_zero, __m512 out[4]) {
+ZEROPOINT_INLINE void widen(__m512i q, __m512 biased_zero, __m512 out[4]) {
   const __m512i zero = _mm512_setzero_si512();
   const __m512i exponent = _mm512_set1_epi16(0x4B00);
   const __m512i lo = _mm512_unpacklo_epi8(q, zero);
@@ -40,11 +39,11 @@ ZP_INLINE void widen(__m512i q, __m512 biased_zero, __m512 out[4]) {
   out[3] = _mm512_sub_ps(_mm512_castsi512_ps(_mm512_unpackhi_epi16(hi, exponent)), biased_zero);
 }
 
-ZP_INLINE __m512 biased(int32_t zero) {
+ZEROPOINT_INLINE __m512 biased(int32_t zero) {
   return _mm512_set1_ps(8388608.0f + static_cast<float>(zero));
 }
 
-ZP_INLINE void nan_to_zero(__m512 v[4]) {
+ZEROPOINT_INLINE void nan_to_zero(__m512 v[4]) {
   for (int k = 0; k < 4; ++k) {
     v[k] = _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(v[k], v[k], _CMP_ORD_Q), v[k]);
   }
@@ -87,7 +86,7 @@ void add_steps(const BinaryArgs& args) {
   const __m512 mb = _mm512_set1_ps(args.multiplier_b);
   const bool may_be_nan = sum_may_be_nan(args.multiplier_a, args.multiplier_b);
   const Avx512Epilogue epilogue = avx512_epilogue(args.clamp);
-  for_blocks(args.n, [&](int64_t i, __mmask64 mask) __attribute__((always_inline)) {
+  for_blocks(args.n, [&](int64_t i, __mmask64 mask) ZEROPOINT_LAMBDA {
     __m512 u[4], v[4];
     a.load(i, mask, u);
     b.load(i, mask, v);
@@ -105,7 +104,7 @@ void mul_steps(const BinaryArgs& args) {
   const Operand<kStepB> b(args.b, args.zero_b);
   const __m512 m = _mm512_set1_ps(args.multiplier_a);
   const Avx512Epilogue epilogue = avx512_epilogue(args.clamp);
-  for_blocks(args.n, [&](int64_t i, __mmask64 mask) __attribute__((always_inline)) {
+  for_blocks(args.n, [&](int64_t i, __mmask64 mask) ZEROPOINT_LAMBDA {
     __m512 u[4], v[4];
     a.load(i, mask, u);
     b.load(i, mask, v);
@@ -135,7 +134,7 @@ void mul(const BinaryArgs& args) {
 
 // The table's word at index bits 1..7 for each lane, where `index` holds bits 1..6 in its low six
 // bits and `upper` tells bit 7.
-ZP_INLINE __m512i table_word(const __m512i words[4], __m512i index, __mmask32 upper) {
+ZEROPOINT_INLINE __m512i table_word(const __m512i words[4], __m512i index, __mmask32 upper) {
   return _mm512_mask_blend_epi16(upper, _mm512_permutex2var_epi16(words[0], index, words[1]),
                                  _mm512_permutex2var_epi16(words[2], index, words[3]));
 }
@@ -146,7 +145,7 @@ void lookup(const LookupArgs& args) {
   const __m512i bit0_even = _mm512_set1_epi16(0x0001), bit7_even = _mm512_set1_epi16(0x0080);
   const __m512i bit0_odd = _mm512_set1_epi16(0x0100);
   const __mmask64 odd_bytes = 0xAAAAAAAAAAAAAAAA;
-  for_blocks(args.n, [&](int64_t i, __mmask64 mask) __attribute__((always_inline)) {
+  for_blocks(args.n, [&](int64_t i, __mmask64 mask) ZEROPOINT_LAMBDA {
     const __m512i x = _mm512_maskz_loadu_epi8(mask, args.x + i);
     __m512i even = table_word(words, _mm512_srli_epi16(x, 1), _mm512_test_epi16_mask(x, bit7_even));
     __m512i odd = table_word(words, _mm512_srli_epi16(x, 9), _mm512_movepi16_mask(x));
@@ -161,7 +160,7 @@ void quantize(const QuantizeArgs& args) {
   const Avx512Epilogue epilogue = avx512_epilogue(args.clamp);
   // Puts the dwords (four bytes each) that the packs interleaved back in order.
   const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-  for_blocks(args.n, [&](int64_t i, __mmask64 mask) __attribute__((always_inline)) {
+  for_blocks(args.n, [&](int64_t i, __mmask64 mask) ZEROPOINT_LAMBDA {
     __m512 v[4];
     for (int k = 0; k < 4; ++k) {
       const __m512 x =
@@ -178,7 +177,7 @@ void quantize(const QuantizeArgs& args) {
 void dequantize(const DequantizeArgs& args) {
   const __m512i zero_point = _mm512_set1_epi32(args.params.zero_point);
   const __m512 scale = _mm512_set1_ps(args.params.scale);
-  const auto convert = [&](int64_t i, __mmask16 mask) __attribute__((always_inline)) {
+  const auto convert = [&](int64_t i, __mmask16 mask) ZEROPOINT_LAMBDA {
     const __m512i q = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, args.x + i));
     _mm512_mask_storeu_ps(
         args.y + i, mask,

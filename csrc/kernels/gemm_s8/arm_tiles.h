@@ -81,22 +81,6 @@ struct TileSet {
   int panels;  // of the wide one
 };
 
-template <int V>
-struct Constant {
-  static constexpr int value = V;
-  constexpr operator int() const { return V; }
-};
-
-// f(0), f(1), ... f(N - 1) with constants for arguments. Loops over arrays of vectors are written
-// so because compilers keep an array in registers only if its indices are constants early enough.
-template <int N, typename F>
-ZEROPOINT_INLINE void unroll(const F& f) {
-  if constexpr (N > 0) {
-    unroll<N - 1>(f);
-    f(Constant<N - 1>{});
-  }
-}
-
 template <class Level>
 struct PanelHeader {
   int32_t bias[Level::kNr];

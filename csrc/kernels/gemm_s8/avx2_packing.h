@@ -27,6 +27,7 @@
 #include <new>
 
 #include "kernels/gemm_s8/gemm_s8.h"
+#include "kernels/inlining.h"
 #include "kernels/rows_avx2.h"
 
 namespace zeropoint::gemm_s8 {
@@ -218,7 +219,7 @@ inline bool choose_signs(const Group& group, const Sums& other, __m256i* negativ
   const __m256i lowest = _mm256_set1_epi8(-128);
   const __m256i a_plus = _mm256_or_si256(a, _mm256_cmpeq_epi8(a, lowest));
   const __m256i b_plus = _mm256_or_si256(b, _mm256_cmpeq_epi8(b, lowest));
-  const auto fits = [&](__m256i positive, __m256i minus) __attribute__((always_inline)) {
+  const auto fits = [&](__m256i positive, __m256i minus) ZEROPOINT_LAMBDA {
     return at_most_128(_mm256_max_epu8(_mm256_adds_epu8(other.positive, positive),
                                        _mm256_adds_epu8(other.negative, minus)));
   };

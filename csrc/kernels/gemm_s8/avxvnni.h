@@ -198,8 +198,7 @@ void compute_tile(const Tile& tile) {
 
   const ptrdiff_t taps = tile.taps;
   const ptrdiff_t depth = tile.depth;
-  const auto step = [&](const act_t* const* a, ptrdiff_t k,
-                        __m256i(*sums)[2]) __attribute__((always_inline)) {
+  const auto step = [&](const act_t* const* a, ptrdiff_t k, __m256i(*sums)[2]) ZEROPOINT_LAMBDA {
     __m256i b[2];
     ZEROPOINT_UNROLL
     for (int j = 0; j < 2; ++j) {

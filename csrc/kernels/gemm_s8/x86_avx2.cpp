@@ -14,6 +14,7 @@
 
 #include "kernels/gemm_s8/avx2_packing.h"
 #include "kernels/gemm_s8/gemm_s8_kernels.h"
+#include "kernels/inlining.h"
 
 namespace zeropoint::gemm_s8 {
 namespace {
@@ -143,7 +144,7 @@ ZEROPOINT_INLINE void store_s8(act_t* c, ptrdiff_t stride, int columns, const Ou
 template <int MR, int kVectors>
 ZEROPOINT_INLINE void add_products(__m256i (*acc)[2], const int32_t* steps, const uint32_t* start,
                                    const uint8_t* w, const act_t* slice, ptrdiff_t stride) {
-  const auto prefetch = [&](int lines) __attribute__((always_inline)) {
+  const auto prefetch = [&](int lines) ZEROPOINT_LAMBDA {
     if (MR == 1 || MR > 4) return;
     for (int i = 0; i < lines; ++i) {
       _mm_prefetch(reinterpret_cast<const char*>(w + kPrefetchBytes + i * 64), _MM_HINT_T0);

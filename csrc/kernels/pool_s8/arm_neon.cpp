@@ -3,19 +3,18 @@
 // mean: bytes are summed in int16 over stretches of taps that cannot overflow it, and these sums in
 // int32.
 #include "kernels/epilogue_neon.h"
+#include "kernels/inlining.h"
 #include "kernels/pool_s8/pool_s8_kernels.h"
 
 namespace zeropoint::pool_s8 {
 namespace {
-
-#define ZP_INLINE static inline __attribute__((always_inline))
 
 constexpr int kWidth = 16;
 constexpr int kStretch = 255;  // taps whose 16-bit sums fit: 128 * 255 < 2^15
 
 // kRegisters x 16 channels of one pixel, of which `count` are stored.
 template <int kRegisters>
-ZP_INLINE void max_block(const RunArgs& args, int64_t p, int c, int count) {
+ZEROPOINT_INLINE void max_block(const RunArgs& args, int64_t p, int c, int count) {
   const int8x16_t qmax = vdupq_n_s8(static_cast<int8_t>(args.clamp.qmax));
   int8x16_t best[kRegisters];
   for (int r = 0; r < kRegisters; ++r) best[r] = vdupq_n_s8(static_cast<int8_t>(args.clamp.qmin));
@@ -30,8 +29,8 @@ ZP_INLINE void max_block(const RunArgs& args, int64_t p, int c, int count) {
 }
 
 template <int kRegisters>
-ZP_INLINE void mean_block(const RunArgs& args, const NeonEpilogue& epilogue, int64_t p, int c,
-                          int count) {
+ZEROPOINT_INLINE void mean_block(const RunArgs& args, const NeonEpilogue& epilogue, int64_t p,
+                                 int c, int count) {
   int32x4_t sum[kRegisters][4];
   for (int r = 0; r < kRegisters; ++r) {
     for (int v = 0; v < 4; ++v) sum[r][v] = vdupq_n_s32(-args.x.taps * args.zero_point);

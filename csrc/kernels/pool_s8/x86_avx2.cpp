@@ -5,12 +5,11 @@
 // Then the even channels' sum is S - 256 * O: three operations a tap for 32 channels, exact while
 // 255 * taps < 2^16. More taps are taken in stretches of 256, whose sums are added in int32.
 #include "kernels/epilogue_avx2.h"
+#include "kernels/inlining.h"
 #include "kernels/pool_s8/pool_s8_kernels.h"
 
 namespace zeropoint::pool_s8 {
 namespace {
-
-#define ZP_INLINE static inline __attribute__((always_inline))
 
 constexpr int kWidth = 32;
 constexpr int kStretch = 256;  // taps whose 16-bit sums cannot wrap: 255 * 256 < 2^16
@@ -19,7 +18,7 @@ __m256i load(const act_t* x) { return _mm256_loadu_si256(reinterpret_cast<const 
 
 // kRegisters x 32 channels of one pixel, of which `count` are stored.
 template <int kRegisters>
-ZP_INLINE void max_block(const RunArgs& args, int64_t p, int c, int count) {
+ZEROPOINT_INLINE void max_block(const RunArgs& args, int64_t p, int c, int count) {
   const __m256i qmin = _mm256_set1_epi8(static_cast<char>(args.clamp.qmin));
   const __m256i qmax = _mm256_set1_epi8(static_cast<char>(args.clamp.qmax));
   __m256i best[kRegisters];
@@ -35,8 +34,8 @@ ZP_INLINE void max_block(const RunArgs& args, int64_t p, int c, int count) {
 }
 
 template <int kRegisters>
-ZP_INLINE void mean_block(const RunArgs& args, const Avx2Epilogue& epilogue, int64_t p, int c,
-                          int count) {
+ZEROPOINT_INLINE void mean_block(const RunArgs& args, const Avx2Epilogue& epilogue, int64_t p,
+                                 int c, int count) {
   const __m256i zero = _mm256_setzero_si256();
   const __m256i start = _mm256_set1_epi32(-args.x.taps * args.zero_point);
   __m256i sum[kRegisters][4];

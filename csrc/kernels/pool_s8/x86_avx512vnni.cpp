@@ -5,12 +5,11 @@
 // Then the even channels' sum is S - 256 * O: three operations a tap for 64 channels, exact while
 // 255 * taps < 2^16. More taps are taken in stretches of 256, whose sums are added in int32.
 #include "kernels/epilogue_avx512.h"
+#include "kernels/inlining.h"
 #include "kernels/pool_s8/pool_s8_kernels.h"
 
 namespace zeropoint::pool_s8 {
 namespace {
-
-#define ZP_INLINE static inline __attribute__((always_inline))
 
 constexpr int kWidth = 64;
 constexpr int kStretch = 256;  // taps whose 16-bit sums cannot wrap: 255 * 256 < 2^16
@@ -26,7 +25,7 @@ void store_first(act_t* y, __m512i v, int count) {
 
 // kRegisters x 64 channels of one pixel, of which `count` are stored.
 template <int kRegisters>
-ZP_INLINE void max_block(const RunArgs& args, int64_t p, int c, int count) {
+ZEROPOINT_INLINE void max_block(const RunArgs& args, int64_t p, int c, int count) {
   const __m512i qmin = _mm512_set1_epi8(static_cast<char>(args.clamp.qmin));
   const __m512i qmax = _mm512_set1_epi8(static_cast<char>(args.clamp.qmax));
   __m512i best[kRegisters];
@@ -44,8 +43,8 @@ ZP_INLINE void max_block(const RunArgs& args, int64_t p, int c, int count) {
 }
 
 template <int kRegisters>
-ZP_INLINE void mean_block(const RunArgs& args, const Avx512Epilogue& epilogue, int64_t p, int c,
-                          int count) {
+ZEROPOINT_INLINE void mean_block(const RunArgs& args, const Avx512Epilogue& epilogue, int64_t p,
+                                 int c, int count) {
   const __m512i zero = _mm512_setzero_si512();
   const __m512i start = _mm512_set1_epi32(-args.x.taps * args.zero_point);
   __m512i sum[kRegisters][4];
