@@ -113,7 +113,7 @@ ZEROPOINT_INLINE __m512i load_rows(const act_t* x, ptrdiff_t stride, bool whole,
         joined = _mm512_inserti32x4(joined,
                                     whole ? _mm_loadu_si128(reinterpret_cast<const __m128i*>(row))
                                           : _mm_maskz_loadu_epi8(static_cast<__mmask16>(mask), row),
-                                    i);
+                                    i.value);
       }
     });
     return joined;

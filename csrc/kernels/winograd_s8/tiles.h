@@ -24,8 +24,8 @@ namespace {
 
 constexpr int kNr = 16;
 constexpr size_t kPairBytes = kNr * 2 * sizeof(int16_t);  // of packed weights
-// Of the second-level cache, for the transforms of the tiles that are transformed at once. Their
-// sums, of one panel, have kSumBytes of the first-level cache; but there are no less than 12 tiles.
+// Of the second-level cache, for the transforms of tiles beyond the twelfth; the sums of all that
+// are transformed at once have kSumBytes of the first-level cache.
 constexpr size_t kTransformBytes = 256 * 1024;
 
 inline size_t pairs_of(int depth) { return (static_cast<size_t>(depth) + 1) / 2; }

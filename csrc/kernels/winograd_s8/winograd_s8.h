@@ -31,6 +31,7 @@
 #include <cstdint>
 
 #include "cpu/isa.h"
+#include "kernels/inlining.h"
 #include "kernels/registry.h"
 #include "kernels/residual.h"
 #include "quant/requantize.h"
@@ -56,8 +57,8 @@ struct Image {
   int out_height = 0, out_width = 0;
   int pad_top = 0, pad_left = 0;
 
-  int tile_columns(int tile) const { return (out_width - 1) / tile + 1; }
-  int64_t tiles(int tile) const {
+  ZEROPOINT_INLINE int tile_columns(int tile) const { return (out_width - 1) / tile + 1; }
+  ZEROPOINT_INLINE int64_t tiles(int tile) const {
     return int64_t{(out_height - 1) / tile + 1} * tile_columns(tile);
   }
 };

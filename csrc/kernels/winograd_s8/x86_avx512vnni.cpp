@@ -62,7 +62,7 @@ struct Avx512Vnni {
     return (Words)_mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(w)));
   }
 
-  // kRows pixels of the tile's row I, which lie side by side.
+  // kPixels pixels of the tile's row I, which lie side by side.
   template <int kPixels, bool kAdd, int I, typename Pixels>
   static ZEROPOINT_INLINE void store_pixels(const RowTarget& to, const Pixels& pixels,
                                             const float* multiplier) {
