@@ -16,7 +16,7 @@ namespace zeropoint {
 namespace {
 
 template <int kValue>
-struct Constant {
+struct Index {
   static constexpr int value = kValue;
   constexpr operator int() const { return kValue; }
 };
@@ -27,7 +27,7 @@ struct Constant {
 template <int kCount, int kBegin = 0, typename Body>
 ZEROPOINT_INLINE void unroll(const Body& body) {
   if constexpr (kBegin < kCount) {
-    body(Constant<kBegin>{});
+    body(Index<kBegin>{});
     unroll<kCount, kBegin + 1>(body);
   }
 }

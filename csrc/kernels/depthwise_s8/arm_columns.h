@@ -11,10 +11,10 @@
 //   Weight, kWeights  weights of eight channels: kWeights vectors of 16 bytes
 //   kHeldWeights      how many of the weights stay in registers
 //   kHeldConstants    whether bias and multipliers do
-//   load(run, x)      brings the runs run(Constant<r>) of activations, one an input row, into
+//   load(run, x)      brings the runs run(Index<r>) of activations, one an input row, into
 //   x[block] add<row, tap>(x, weight, sums)  adds a kernel column to the sums of an output row and
 //   a block,
-//                     whose packed weights are weight(Constant<0>), ... weight(Constant<kWeights -
+//                     whose packed weights are weight(Index<0>), ... weight(Index<kWeights -
 //                     1>)
 //   pack(weights, c, out)  writes the weights of channel c of eight
 //

@@ -44,10 +44,10 @@ struct Sdot {
       const auto row = ZP_EACH(r) {
         // What fills up the last dword meets zero weights.
         constexpr int kRow = 4 * kDword + decltype(r)::value;
-        return run(Constant<(kRow < S::kInputRows ? kRow : S::kInputRows - 1)>{});
+        return run(Index<(kRow < S::kInputRows ? kRow : S::kInputRows - 1)>{});
       };
-      const int8x16_t r0 = row(Constant<0>{}), r1 = row(Constant<1>{});
-      const int8x16_t r2 = row(Constant<2>{}), r3 = row(Constant<3>{});
+      const int8x16_t r0 = row(Index<0>{}), r1 = row(Index<1>{});
+      const int8x16_t r2 = row(Index<2>{}), r3 = row(Index<3>{});
       unroll<S::kBlocks>(ZP_EACH(block) {
         constexpr int kBlock = decltype(block)::value;
         const int8x16_t upper = kBlock == 0 ? vzip1q_s8(r0, r1) : vzip2q_s8(r0, r1);
@@ -62,10 +62,9 @@ struct Sdot {
   static ZEROPOINT_INLINE void add(const Input (&x)[kInputs], const W& packed, Sums& sums) {
     unroll<kDwords>(ZP_EACH(d) {
       constexpr int kDword = decltype(d)::value;
-      sums.low =
-          vdotq_s32(sums.low, x[2 * kDword], packed(Constant<weight(kRow, kTap, kDword, 0)>{}));
-      sums.high = vdotq_s32(sums.high, x[2 * kDword + 1],
-                            packed(Constant<weight(kRow, kTap, kDword, 1)>{}));
+      sums.low = vdotq_s32(sums.low, x[2 * kDword], packed(Index<weight(kRow, kTap, kDword, 0)>{}));
+      sums.high =
+          vdotq_s32(sums.high, x[2 * kDword + 1], packed(Index<weight(kRow, kTap, kDword, 1)>{}));
     });
   }
 

@@ -29,7 +29,7 @@ struct Smlal {
   static ZEROPOINT_INLINE void add(const Input (&x)[kInputs], const W& packed, Sums& sums) {
     unroll<S::kSide>(ZP_EACH(r) {
       const int16x8_t run = x[kRow + decltype(r)::value];
-      const int16x8_t weight = packed(Constant<kTap * S::kSide + decltype(r)::value>{});
+      const int16x8_t weight = packed(Index<kTap * S::kSide + decltype(r)::value>{});
       sums.low = vmlal_s16(sums.low, vget_low_s16(run), vget_low_s16(weight));
       sums.high = vmlal_high_s16(sums.high, run, weight);
     });

@@ -83,12 +83,12 @@ ZEROPOINT_INLINE void compute_tile(const Tile& tile) {
   };
   ptrdiff_t steps = tile.steps;
   for (; steps >= 2; steps -= 2) {
-    step(Constant<0>{});
-    step(Constant<1>{});
+    step(Index<0>{});
+    step(Index<1>{});
     unroll<kGroups>([&](auto g) ZEROPOINT_LAMBDA { a[g] += 2 * 16; });
     unroll<NP>([&](auto p) ZEROPOINT_LAMBDA { b[p] += 2 * 32; });
   }
-  if (steps != 0) step(Constant<0>{});
+  if (steps != 0) step(Index<0>{});
   store<Dotprod, MR, NP>(tile, acc);
 }
 

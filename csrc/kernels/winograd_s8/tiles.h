@@ -61,6 +61,9 @@ struct Winograd {
     return (static_cast<size_t>(depth) + kChannels - 1) / kChannels * kChannels;
   }
 
+  // Tiles side by side.
+  static int tiles_across(const Image& image) { return (image.out_width - 1) / kTile + 1; }
+
   static size_t position_bytes(int depth) { return pairs_of(depth) * kPairBytes; }
 
   static size_t panel_bytes(int depth) {
@@ -142,7 +145,7 @@ struct Winograd {
   static void transform_inputs(const RunArgs& args, int64_t first, int64_t count, size_t tiles,
                                int16_t* transforms) {
     const Image& image = args.image;
-    const int tile_columns = image.tile_columns(kTile);
+    const int tile_columns = tiles_across(image);
     const size_t depth = padded_depth(args.depth);
     const size_t position_size = tiles * depth;
     int row = static_cast<int>(first / tile_columns);
@@ -227,7 +230,7 @@ struct Winograd {
     template <typename Write>
     ZEROPOINT_INLINE void for_each_tile(uint32_t offset, const Write& write) const {
       const Image& image = args.image;
-      const int tile_columns = image.tile_columns(kTile);
+      const int tile_columns = tiles_across(image);
       int y = static_cast<int>(first / tile_columns) * kTile;
       int x = static_cast<int>(first % tile_columns) * kTile;
       for (int64_t t = 0; t < count; ++t) {

@@ -31,7 +31,6 @@
 #include <cstdint>
 
 #include "cpu/isa.h"
-#include "kernels/inlining.h"
 #include "kernels/registry.h"
 #include "kernels/residual.h"
 #include "quant/requantize.h"
@@ -57,9 +56,8 @@ struct Image {
   int out_height = 0, out_width = 0;
   int pad_top = 0, pad_left = 0;
 
-  ZEROPOINT_INLINE int tile_columns(int tile) const { return (out_width - 1) / tile + 1; }
-  ZEROPOINT_INLINE int64_t tiles(int tile) const {
-    return int64_t{(out_height - 1) / tile + 1} * tile_columns(tile);
+  int64_t tiles(int tile) const {
+    return int64_t{(out_height - 1) / tile + 1} * ((out_width - 1) / tile + 1);
   }
 };
 
