@@ -30,11 +30,8 @@ void multiply(const int16_t* x, size_t depth, size_t pairs, const uint8_t* weigh
   unroll<MR>([&](auto r) ZEROPOINT_LAMBDA { acc[r] = _mm512_setzero_si512(); });
   for (size_t k = 0; k < pairs; ++k, x += 2, weights += 64) {
     const __m512i w = _mm512_loadu_si512(weights);
-    // Three rows are reached from each fourth one.
-    const int16_t* row = x;
     unroll<MR>([&](auto r) ZEROPOINT_LAMBDA {
-      dot_pair(acc[r], w, row + r.value % 4 * depth);
-      if constexpr (r.value % 4 == 3) row += 4 * depth;
+      dot_pair(acc[r], w, x + static_cast<size_t>(r.value) * depth);
     });
   }
   unroll<MR>([&](auto r) ZEROPOINT_LAMBDA { _mm512_storeu_si512(sums + r * kNr, acc[r]); });
